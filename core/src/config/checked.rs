@@ -1,0 +1,405 @@
+//! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+pub use super::raw::FunctionId;
+
+/// A whole checked config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Where the admin API listens.
+    pub admin: Admin,
+    /// The access log of every site without its own.
+    pub access_log: AccessLog,
+    /// None: one a core.
+    pub workers: Option<NonZeroUsize>,
+    /// Whose forwarding headers are believed.
+    pub trust: Networks,
+    /// The process-wide limits, and the ones of every site without its own.
+    pub limits: Arc<Limits>,
+    /// How long a drain waits.
+    pub drain: Duration,
+    /// Declared upstreams, each name once.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// In the order of the file.
+    pub sites: Vec<Site>,
+    /// How many functions run on requests; 0 means that workers need no Lua.
+    pub functions: u32,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// IPv4 or IPv6 with port; `":80"` is `[::]:80`, which takes IPv4 too.
+    Tcp(SocketAddr),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// One `listen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: Address,
+    /// Permission bits of a unix socket.
+    pub mode: u32,
+    /// Length of the kernel's accept queue.
+    pub backlog: u32,
+}
+
+/// The admin API's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// None: the default unix socket, whose path boot knows.
+    pub address: Option<Address>,
+    /// Required for TCP.
+    pub token: Option<String>,
+}
+
+/// Where requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Layout of a line.
+    pub format: LogFormat,
+    /// None: standard output.
+    pub to: Option<PathBuf>,
+}
+
+/// Layout of an access log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Apache's combined format, then request id, upstream and times.
+    #[default]
+    Combined,
+    /// Apache's common format.
+    Common,
+    /// One JSON object a line.
+    Json,
+    /// No access log.
+    None,
+}
+
+/// A set of networks, as `trust`, `allow` and `deny` take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// IP networks.
+    pub nets: Vec<ipnet::IpNet>,
+    /// Whether peers on unix sockets belong.
+    pub unix: bool,
+}
+
+/// Every bound that `limits` sets; CONFIG §2 has the defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head.
+    pub head: usize,
+    /// Fields in a head.
+    pub headers: usize,
+    /// Bytes of a request target.
+    pub uri: usize,
+    /// Bytes of a request body; None: no limit.
+    pub body: Option<u64>,
+    /// First byte of a head to its end.
+    pub head_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// Between two reads of a body.
+    pub body_timeout: Duration,
+    /// Without progress of a write.
+    pub write_timeout: Duration,
+    /// Open client connections, all workers.
+    pub connections: usize,
+    /// Open connections of one client address.
+    pub connections_per_client: Option<usize>,
+    /// Requests on one connection.
+    pub requests_per_connection: Option<u64>,
+    /// Bytes of a body in flight, a direction.
+    pub buffer: usize,
+    /// Open tunnels.
+    pub tunnels: Option<usize>,
+    /// CPU time of one call of a function.
+    pub script_cpu: Duration,
+    /// Bytes one call of a function may add to its Lua state.
+    pub script_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 16 << 10,
+            headers: 100,
+            uri: 8 << 10,
+            body: None,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            connections: 100_000,
+            connections_per_client: None,
+            requests_per_connection: None,
+            buffer: 64 << 10,
+            tunnels: None,
+            script_cpu: Duration::from_millis(50),
+            script_memory: 64 << 20,
+        }
+    }
+}
+
+/// A group of endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// The declared name; for an unnamed upstream or a bare address, the address list. States live under it across reloads.
+    pub name: String,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Passive ejection.
+    pub outlier: Outlier,
+    /// To establish a connection.
+    pub connect_timeout: Duration,
+    /// Idle connections a worker and endpoint.
+    pub keepalive: usize,
+    /// Age of an idle connection.
+    pub keepalive_timeout: Duration,
+    /// Second attempts.
+    pub retry: Retry,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Share of the traffic, 1 to 65535; more is more.
+    pub weight: u32,
+    /// Used only when no other endpoint is available.
+    pub backup: bool,
+    /// Name in logs and metrics; the address as written by default.
+    pub name: String,
+}
+
+/// Where an endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// A host name or address, without brackets, and a port.
+    Host(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    #[default]
+    RoundRobin,
+    /// Fewest requests in flight, by weight.
+    LeastConnections,
+    /// The less loaded of two chosen at random.
+    PowerOfTwo,
+}
+
+/// Passive ejection of an endpoint that fails.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlier {
+    /// Bad answers in a row; one failed connect counts as three.
+    pub failures: u32,
+    /// First ejection; doubles with each one that follows.
+    pub eject: Duration,
+    /// Longest ejection.
+    pub eject_max: Duration,
+    /// Share of the endpoints that may be out at once, 0 to 1; the last one is never ejected.
+    pub max_ejected: f64,
+}
+
+/// Second attempts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retry {
+    /// Attempts in all, the first one counted; at least 1.
+    pub tries: u32,
+    /// Retries as a share of requests.
+    pub budget: f64,
+}
+
+/// One site.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// At least one.
+    pub hosts: Vec<Host>,
+    /// Indexes into [`Config::listeners`]; None: all.
+    pub listeners: Option<Vec<usize>>,
+    /// Its own or the process's.
+    pub limits: Arc<Limits>,
+    /// Its own, if it has one.
+    pub access_log: Option<AccessLog>,
+    /// Its routes; no two of them match the same requests.
+    pub routes: Vec<Route>,
+}
+
+/// A host of a site, lower-cased, without port or final dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// One name.
+    Exact(String),
+    /// `*.suffix`, kept as `suffix`: any depth, not the suffix itself.
+    Suffix(String),
+    /// `*`
+    Any,
+}
+
+/// One route of a site.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// None: any method without a route of its own.
+    pub method: Option<Method>,
+    /// The path pattern.
+    pub pattern: crate::route::Pattern,
+    /// What answers.
+    pub chain: Chain,
+}
+
+/// Filters, then a handler.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// In order on the way in, in reverse on the way out.
+    pub filters: Vec<Filter>,
+    /// What answers.
+    pub handler: Handler,
+}
+
+/// A checked filter.
+#[derive(Debug, Clone)]
+pub enum Filter {
+    /// 403 for everybody else.
+    Allow(Networks),
+    /// 403 for these.
+    Deny(Networks),
+    /// Edits of heads.
+    Headers(Arc<HeaderEdits>),
+    /// Returns a handler, or nil to go on.
+    Function(FunctionId),
+}
+
+/// Edits of the request's and the response's head.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// What the handler and upstream see.
+    pub request: HeaderEdit,
+    /// What the client sees.
+    pub response: HeaderEdit,
+}
+
+/// Edits of one head: remove, then set, then add.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdit {
+    /// Replaces all values of the name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Adds one more.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Removes all values of the name.
+    pub remove: Vec<HeaderName>,
+}
+
+/// A checked handler: plain data, so that a script may build one while a request waits.
+#[derive(Debug, Clone)]
+pub enum Handler {
+    /// To an upstream.
+    Proxy(Arc<Proxy>),
+    /// From a folder.
+    Files(Arc<Files>),
+    /// A fixed answer.
+    Reply(Arc<Reply>),
+    /// To another URL.
+    Redirect(Arc<Redirect>),
+    /// Returns the handler that answers; nil is 404.
+    Function(FunctionId),
+}
+
+/// `proxy { … }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxy {
+    /// The upstream; one made of a bare address is named by it.
+    pub upstream: Arc<Upstream>,
+    /// Removed from the front of the path.
+    pub strip: Option<String>,
+    /// What the upstream sees as `Host`.
+    pub host: ProxyHost,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response body.
+    pub body_timeout: Duration,
+    /// Which forwarding headers are added.
+    pub forwarded: Forwarded,
+    /// Overrides the upstream's.
+    pub retry: Option<Retry>,
+    /// Bytes in flight a direction; None: the limit `buffer`.
+    pub buffer: Option<usize>,
+    /// Whether `Upgrade` is passed on.
+    pub upgrade: bool,
+    /// Silence after which a tunnel is cut; None: never.
+    pub tunnel_timeout: Option<Duration>,
+}
+
+/// What the upstream sees as `Host`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ProxyHost {
+    /// What the client sent.
+    #[default]
+    Keep,
+    /// The endpoint's host and port.
+    Upstream,
+    /// This.
+    Fixed(HeaderValue),
+}
+
+/// Which forwarding headers are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forwarded {
+    /// `X-Forwarded-For/-Proto/-Host`, `X-Real-IP`.
+    #[default]
+    X,
+    /// `Forwarded`, RFC 7239.
+    Rfc,
+    /// Both of them.
+    Both,
+    /// None.
+    Off,
+}
+
+/// `files { DIR }`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The root, absolute.
+    pub root: PathBuf,
+    /// The file that stands for a folder.
+    pub index: String,
+    /// How many bytes of the decoded path belong to the route's literal prefix: `/static/*` has 8, `/*` has 1.
+    pub prefix: usize,
+    /// Paths never served whatever the URL: admin sockets.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// `reply(status, body, headers)`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// A table in the file is JSON here.
+    pub body: bytes::Bytes,
+    /// Without framing headers; Content-Type defaults to text/plain or application/json.
+    pub headers: HeaderMap,
+}
+
+/// `redirect(to, status)`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// May hold `{host} {uri} {path} {query}` and route parameters.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}

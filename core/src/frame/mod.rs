@@ -1,0 +1,1 @@
+//! Codecs: bytes to heads and messages and back, one protocol a file.

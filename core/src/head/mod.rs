@@ -1,0 +1,1 @@
+//! What changes in a head that is forwarded, and what frames its body.

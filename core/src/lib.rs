@@ -1,0 +1,9 @@
+//! The pure half of rsp: no sockets, no files, no clock, no randomness; `now` and seeds are arguments.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod balance;
+pub mod config;
+pub mod frame;
+pub mod head;
+pub mod route;
