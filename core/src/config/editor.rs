@@ -1,0 +1,6 @@
+//! Renders `rsp.d.luau`.
+
+/// The types.
+pub fn luau_types() -> String {
+    String::new()
+}

@@ -1,0 +1,6 @@
+//! Renders `doc/reference.md`.
+
+/// The reference.
+pub fn reference() -> String {
+    String::new()
+}
