@@ -1,0 +1,1 @@
+//! Stories of picking, ejecting and counting, on virtual time.
