@@ -67,7 +67,9 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    const AT: fn(u64) -> Duration = Duration::from_millis;
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
 
     fn retries(budget: &RetryBudget, now: Duration) -> usize {
         (0..10_000).take_while(|_| budget.try_retry(now)).count()
@@ -76,30 +78,30 @@ mod tests {
     #[test]
     fn a_quiet_upstream_may_retry_three_times_a_second() {
         let budget = RetryBudget::new(0.2);
-        assert_eq!(retries(&budget, AT(0)), 3);
-        assert_eq!(retries(&budget, AT(300)), 0);
-        assert_eq!(retries(&budget, AT(334)), 1);
-        assert_eq!(retries(&budget, AT(60_000)), 3);
+        assert_eq!(retries(&budget, at(0)), 3);
+        assert_eq!(retries(&budget, at(300)), 0);
+        assert_eq!(retries(&budget, at(334)), 1);
+        assert_eq!(retries(&budget, at(60_000)), 3);
     }
 
     #[test]
     fn a_busy_upstream_may_retry_its_share() {
         let budget = RetryBudget::new(0.2);
         (0..100).for_each(|_| budget.request());
-        assert_eq!(retries(&budget, AT(0)), 20 + 3);
+        assert_eq!(retries(&budget, at(0)), 20 + 3);
     }
 
     #[test]
     fn savings_are_bounded() {
         let budget = RetryBudget::new(0.2);
         (0..1_000_000).for_each(|_| budget.request());
-        assert_eq!(retries(&budget, AT(0)), 100 + 3);
+        assert_eq!(retries(&budget, at(0)), 100 + 3);
     }
 
     #[test]
     fn a_share_of_zero_allows_no_retry() {
         let budget = RetryBudget::new(0.0);
         budget.request();
-        assert_eq!(retries(&budget, AT(5_000)), 0);
+        assert_eq!(retries(&budget, at(5_000)), 0);
     }
 }
