@@ -196,12 +196,20 @@ impl Group {
         second.filter(|second| self.is_less(*second, first)).or(Some(first))
     }
 
-    /// `random` of 0 to `u32::MAX`, scaled to the weights of those that are available.
+    /// One of those that are available, each as likely as its weight; `random` is 0 to `u32::MAX`.
     fn draw(&self, tier: &Tier, random: u32, available: impl Fn(u32) -> bool) -> Option<u32> {
+        let scale = |random: u32, total: u64| (u128::from(random) * u128::from(total)) >> 32;
+        let sequence = tier.sequence();
+        let likely = *sequence.get(scale(random, sequence.len() as u64) as usize)?;
+        if available(likely) {
+            return Some(likely);
+        }
+        // The draw is repeated among the others; with the same bits it would favour the neighbours of the first hit.
+        let random = random.wrapping_mul(0x9e37_79b9).rotate_left(16);
         let weight = |index: u32| u64::from(self.endpoints[index as usize].weight);
         let open = || tier.members.iter().copied().filter(|index| available(*index));
         let total: u64 = open().map(weight).sum();
-        let mut point = (u128::from(random) * u128::from(total) >> 32) as u64;
+        let mut point = scale(random, total) as u64;
         open().find(|index| {
             let hit = point < weight(*index);
             point = point.saturating_sub(weight(*index));

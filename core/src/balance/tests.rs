@@ -142,6 +142,15 @@ fn a_standing_backup_lifts_the_bound_on_ejected_primaries() {
     assert_eq!(group.pick(at(1), 0, &Tried::default()), Some(2));
 }
 
+#[test]
+fn a_standing_backup_does_not_lift_the_bound_on_backups() {
+    let backups = [(1, false), (1, true), (1, true), (1, true), (1, true)];
+    let group = group(&upstream(Balance::RoundRobin, &backups));
+    eject(&group, 1, at(0));
+    eject(&group, 2, at(0));
+    assert_eq!(group.report(3, Outcome::ConnectFailed, at(0)), None);
+}
+
 // ---- ejection -----------------------------------------------------------------------------------------------------
 
 #[test]
@@ -284,6 +293,11 @@ fn power_of_two_never_takes_the_most_loaded_and_draws_by_weight() {
     drop(open);
     for count in shares(&group, 4, 40_000, at(0)) {
         assert!((9_500..10_500).contains(&count), "{count} of 10,000");
+    }
+    eject(&group, 1, at(0));
+    let rest = shares(&group, 4, 40_000, at(1));
+    for index in [0, 2, 3] {
+        assert!((12_500..14_200).contains(&rest[index]), "{rest:?}");
     }
     let weighted = shares(&primaries(Balance::PowerOfTwo, &[3, 1]), 2, 40_000, at(0));
     assert!((29_500..30_500).contains(&weighted[0]), "{weighted:?}");
