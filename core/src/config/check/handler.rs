@@ -129,8 +129,7 @@ impl Checker<'_> {
             let span = arguments.settings.span("index", *span);
             self.reader.error(span, "`index` of `files` must be the name of a file", "for example \"index.html\"");
         }
-        let prefix = pattern.literal_prefix();
-        let prefix = prefix.rfind('/').map_or(0, |slash| slash + 1);
+        let prefix = pattern.literal_prefix().len();
         Some(Files { root: root.clone(), index: index.to_owned(), prefix, hidden: self.hidden.clone() })
     }
 
@@ -214,7 +213,9 @@ impl Checker<'_> {
             }
             let label = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {{{near}}}?"),
-                None => format!("one of {}", known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(" ")),
+                None => {
+                    format!("one of {}", known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(" "))
+                }
             };
             self.reader.error(span, format!("nothing fills in {{{name}}} of `redirect`"), label);
         }

@@ -89,7 +89,10 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
     match (first, handler) {
         (None, Some(handler)) => Ok(handler),
         (Some(error), _) => Err(error),
-        (None, None) => Err(Diagnostic::error(made.span, format!("`{}` is no handler", made.what), "")),
+        (None, None) => {
+            let error = Diagnostic::error(made.span, format!("`{}` is no handler", made.what), "");
+            Err(error.located(request.sources))
+        }
     }
 }
 

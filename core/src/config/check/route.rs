@@ -1,7 +1,5 @@
 //! Routes: keys, chains of filters and a handler, and routes that no request could tell apart.
 
-use std::collections::HashMap;
-
 use http::Method;
 
 use super::{Checker, site::route_key};
@@ -10,10 +8,10 @@ use crate::{
         checked::{Chain, Filter, Handler, Route},
         diagnostic::Diagnostic,
         options::{self, Kind},
-        raw::{Item, Made, Span, Table, Value},
+        raw::{self, Item, Made, Span, Value},
         settings::found,
     },
-    route::{Pattern, parse_key},
+    route::{Pattern, Table, parse_key},
 };
 
 impl Checker<'_> {
@@ -68,12 +66,10 @@ impl Checker<'_> {
         if routes.len() < 2 {
             return;
         }
-        let mut seen: HashMap<(Option<&Method>, String), usize, foldhash::fast::RandomState> = HashMap::default();
-        for (index, (route, span)) in routes.iter().enumerate() {
-            let Some(first) = seen.insert((route.method.as_ref(), shape(&route.pattern)), index) else { continue };
-            let (other, place) = &routes[first];
-            let (key, other) = (written(route), written(other));
-            let message = format!("no request can tell \"{key}\" from \"{other}\"");
+        let keys = routes.iter().map(|(route, _)| (route.method.clone(), route.pattern.clone(), ()));
+        for conflict in Table::build(keys.collect()).err().unwrap_or_default() {
+            let ((first, place), (second, span)) = (&routes[conflict.first], &routes[conflict.second]);
+            let message = format!("no request can tell \"{}\" from \"{}\"", written(second), written(first));
             self.reader.report(Diagnostic::error(*span, message, "remove one of them").note(*place, "the other one"));
         }
     }
@@ -86,7 +82,7 @@ impl Checker<'_> {
                 Some(Chain { filters: Vec::new(), handler })
             }
             Value::Function(id) => Some(Chain { filters: Vec::new(), handler: Handler::Function(*id) }),
-            Value::Table(Table { items, entries }) => {
+            Value::Table(raw::Table { items, entries }) => {
                 if let Some(entry) = entries.first() {
                     let label = "a handler, or { filters…, handler }";
                     self.reader.error(entry.span, "a route's value has no options of its own", label);
@@ -205,16 +201,6 @@ fn kind(value: &Value) -> Option<Kind> {
         Value::Made(made) => options::find(made.what).map(|constructor| constructor.kind),
         _ => None,
     }
-}
-
-/// The pattern without the names of its parameters, which no request can see.
-fn shape(pattern: &Pattern) -> String {
-    let written = pattern.to_string();
-    if !written.contains('{') {
-        return written;
-    }
-    let segments = written.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment });
-    segments.collect::<Vec<_>>().join("/")
 }
 
 fn written(route: &Route) -> String {

@@ -188,13 +188,10 @@ fn host(text: &str) -> Result<Host, String> {
     if has_port(name) {
         return Err("without a port; `listen = \":80\"` restricts a site to a listener".to_owned());
     }
-    if !name.is_ascii() {
-        return Err("in its A-label form, as in a certificate: \"xn--…\"".to_owned());
-    }
     match normalise_host(name) {
-        Some(name) if suffix => Ok(Host::Suffix(name)),
-        Some(name) => Ok(Host::Exact(name)),
-        None => Err("letters, digits, hyphens and dots: \"example.com\"".to_owned()),
+        Ok(name) if suffix => Ok(Host::Suffix(name.into_owned())),
+        Ok(name) => Ok(Host::Exact(name.into_owned())),
+        Err(error) => Err(error.to_string()),
     }
 }
 
