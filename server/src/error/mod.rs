@@ -1,8 +1,12 @@
 //! One table of what can go wrong with a request: kind → whose fault, status, log level, retry.
 
+mod diagnostic;
+
 use std::fmt;
 
 use http::StatusCode;
+
+pub use diagnostic::{draw, render};
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
