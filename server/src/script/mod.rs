@@ -4,24 +4,24 @@
 //! **Invariant:** no file, however wrong, and no function, however greedy, takes a worker down: time and memory of
 //! both are bounded, and what goes over becomes a diagnostic or a fault.
 
-//mod call;
+mod call;
 mod construct;
 mod convert;
-//mod engine;
+mod engine;
 mod environment;
 mod evaluate;
 mod files;
-//mod headers;
-//mod json;
-//mod meter;
+mod headers;
+mod json;
+mod meter;
 mod recorder;
-//mod request;
+mod request;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-//pub use engine::{Engine, Outcome, Visit};
+pub use engine::{Engine, Outcome, Visit};
 pub use evaluate::{Failed, Loaded, load, load_text};
 pub use files::probe;
 pub use sources::Sources;

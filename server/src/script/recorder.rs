@@ -82,8 +82,12 @@ impl Recorder {
         let sources = self.sources.borrow();
         let mut texts = self.texts.borrow_mut();
         for (index, source) in sources.texts.iter().enumerate().skip(texts.len()) {
-            let outline = Outline::read(&source.text, index as u32, |name| options::find(name).is_some());
-            for duplicate in outline.duplicates().iter().filter(|_| self.finder.is_some()) {
+            // Repeated evaluations have nothing wrong to point at.
+            let outline = match self.finder {
+                Some(_) => Outline::read(&source.text, index as u32, |name| options::find(name).is_some()),
+                None => Outline::default(),
+            };
+            for duplicate in outline.duplicates() {
                 let key = trouble::key(&duplicate.key);
                 let error = Diagnostic::error(duplicate.again, format!("the key {key} is there twice"), "remove one");
                 self.report(error.note(duplicate.first, "first here"));

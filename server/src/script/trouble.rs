@@ -63,6 +63,9 @@ pub(super) fn diagnose(error: &mlua::Error, sources: &[Source]) -> Diagnostic {
 pub(super) fn describe(error: &mlua::Error, sources: &[Source]) -> String {
     let (cause, traceback) = root(error);
     let (message, traceback) = match cause.downcast_ref::<Raised>() {
+        Some(raised) if raised.0.span.line > 0 => {
+            (format!("{}: {raised}", place(raised.0.span, sources)), traceback.to_owned())
+        }
         Some(raised) => (raised.to_string(), traceback.to_owned()),
         None => {
             let said = Said::of(cause);
@@ -70,7 +73,8 @@ pub(super) fn describe(error: &mlua::Error, sources: &[Source]) -> String {
         }
     };
     let frames = frames(&traceback, sources);
-    let mut text = match frames.first().filter(|(span, _)| !message.starts_with(&place(*span, sources))) {
+    let placed = take_place(&message, sources).is_some();
+    let mut text = match frames.first().filter(|_| !placed) {
         Some((span, _)) => format!("{}: {message}", place(*span, sources)),
         None => message,
     };
@@ -177,4 +181,10 @@ fn with_frames(mut diagnostic: Diagnostic, traceback: &str, sources: &[Source]) 
         diagnostic = diagnostic.note(*span, "called from here");
     }
     diagnostic
+}
+
+/// Whether Lua ran out of what it may allocate.
+pub(super) fn is_memory(error: &mlua::Error) -> bool {
+    let cause = root(error).0;
+    matches!(cause, mlua::Error::MemoryError(_)) || Said::of(cause).message.starts_with("not enough memory")
 }
