@@ -19,12 +19,16 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Source]) -> String {
     draw(diagnostics, sources, colour)
 }
 
-/// One after the other, each with a line feed at its end; one without a place is its message alone.
+/// One after the other, each with a line feed at its end; one without a place is its message alone, and what a loop
+/// says again and again is drawn once.
 pub fn draw(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let lines = Lines::of(diagnostics, sources);
     let mut out = String::new();
-    for diagnostic in diagnostics {
+    for (index, diagnostic) in diagnostics.iter().enumerate() {
+        if index.checked_sub(1).and_then(|before| diagnostics.get(before)) == Some(diagnostic) {
+            continue;
+        }
         draw_one(diagnostic, &lines, &renderer, &mut out);
     }
     out

@@ -145,9 +145,13 @@ impl Handle {
     }
 
     fn no_field(&self, lua: &Lua, key: &LuaValue) -> mlua::Result<()> {
-        let span = lua.app_data_ref::<Rc<Recorder>>().map(|recorder| recorder.line(lua, 1)).unwrap_or_default();
         let what = self.made.borrow().what;
-        let key = key.as_string().map_or(kind(key).to_owned(), |key| format!("`{}`", key.to_string_lossy()));
-        Err(Raised::error(span, format!("`{what}` has no field {key}"), "options are given in its table"))
+        let name = key.as_string().map(|name| name.to_string_lossy());
+        let span = lua
+            .app_data_ref::<Rc<Recorder>>()
+            .map(|recorder| recorder.word(recorder.line(lua, 1), name.as_deref().unwrap_or_default()));
+        let field = name.as_ref().map_or(kind(key).to_owned(), |name| format!("`{name}`"));
+        let message = format!("`{what}` has no field {field}");
+        Err(Raised::error(span.unwrap_or_default(), message, "options are given in its table"))
     }
 }

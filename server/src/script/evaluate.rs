@@ -9,7 +9,7 @@ use std::{
 
 use mlua::{Lua, VmState};
 use rsp_core::config::{
-    Diagnostic,
+    Context, Diagnostic, check,
     raw::{File, Source, Span, Table, Value},
 };
 
@@ -46,6 +46,8 @@ pub struct Failed {
     pub diagnostics: Vec<Diagnostic>,
     /// The texts, as spans index them.
     pub sources: Vec<Source>,
+    /// What the file says, where it came to its end all the same.
+    file: Option<Box<File>>,
 }
 
 /// Evaluates a config file.
@@ -75,8 +77,20 @@ impl Failed {
         error::render(&self.diagnostics, &self.sources)
     }
 
+    /// The same with what a check of the rest finds, on lines that aren't known to be wrong already.
+    pub fn checked(mut self, context: &Context<'_>) -> Self {
+        let Some(Err(found)) = self.file.as_ref().map(|file| check(file, context)) else { return self };
+        let place = |finding: &Diagnostic| (finding.span.file, finding.span.line);
+        let wrong: Vec<_> = self.diagnostics.iter().map(place).collect();
+        let more = found.into_iter().filter(|finding| finding.span.line > 0 && !wrong.contains(&place(finding)));
+        self.diagnostics.extend(more);
+        self.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        self
+    }
+
     pub(super) fn without_place(message: String) -> Self {
-        Self { diagnostics: vec![Diagnostic::error(Span::default(), message, "")], sources: Vec::new() }
+        let diagnostics = vec![Diagnostic::error(Span::default(), message, "")];
+        Self { diagnostics, sources: Vec::new(), file: None }
     }
 }
 
@@ -86,34 +100,36 @@ const ORIGINAL_PREFIX: &str = "Error parsing config file: ";
 fn load_with(sources: Sources, finder: Finder) -> Result<Loaded, Failed> {
     let recorder = Rc::new(Recorder::new(sources, Some(finder)));
     let lua = Lua::new();
-    let legacy = evaluate(&lua, &recorder);
+    let evaluated = evaluate(&lua, &recorder);
     let mut findings = recorder.take_findings();
-    let functions = recorder.function_places();
     let mut sources = recorder.sources.take();
-    let legacy = match legacy {
-        Ok(legacy) => legacy,
+    sources.functions = recorder.function_places();
+    let file = match evaluated {
+        Ok(legacy) => {
+            let (statements, functions) = (recorder.statements.take(), sources.functions.len() as u32);
+            Some(Box::new(File { statements, sources: sources.texts.clone(), functions, legacy }))
+        }
         Err(error) => {
             findings.push(trouble::diagnose(&error, &sources.texts));
             None
         }
     };
-    if !findings.is_empty() {
-        let mut diagnostics: Vec<_> = findings.into_iter().map(|finding| finding.located(&sources.texts)).collect();
-        diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-        as_the_original_said(&mut diagnostics, &sources.texts);
-        return Err(Failed { diagnostics, sources: sources.texts });
+    match file {
+        Some(file) if findings.is_empty() => Ok(Loaded { file: *file, sources }),
+        file => {
+            let located = findings.into_iter().map(|finding| finding.located(&sources.texts));
+            let mut diagnostics: Vec<_> = located.collect();
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+            as_the_original_said(&mut diagnostics, &sources.texts);
+            Err(Failed { diagnostics, sources: sources.texts, file })
+        }
     }
-    sources.functions = functions;
-    let functions = sources.functions.len() as u32;
-    let statements = recorder.statements.take();
-    let file = File { statements, sources: sources.texts.clone(), functions, legacy };
-    Ok(Loaded { file, sources })
 }
 
 /// Evaluates again, for a worker; `recorder` keeps the functions.
 pub(super) fn repeat(lua: &Lua, sources: &Sources) -> Result<Rc<Recorder>, Failed> {
     let recorder = Rc::new(Recorder::new(sources.clone(), None));
-    let failed = |diagnostic| Failed { diagnostics: vec![diagnostic], sources: sources.texts.clone() };
+    let failed = |diagnostic| Failed { diagnostics: vec![diagnostic], sources: sources.texts.clone(), file: None };
     evaluate(lua, &recorder).map_err(|error| failed(trouble::diagnose(&error, &sources.texts)))?;
     let places = recorder.function_places();
     if places != sources.functions {

@@ -42,11 +42,11 @@ impl Folder {
 
 /// What is wrong with a file, checked too, with paths relative to the folder.
 fn errors(path: &Path, folder: &Path) -> String {
-    let drawn = match load(path) {
+    let socket = folder.join("site.lua.sock");
+    let context = Context { folder, admin_socket: &socket, probe: &probe };
+    let drawn = match load(path).map_err(|failed| failed.checked(&context)) {
         Err(failed) => draw(&failed.diagnostics, &failed.sources, false),
         Ok(loaded) => {
-            let socket = folder.join("site.lua.sock");
-            let context = Context { folder, admin_socket: &socket, probe: &probe };
             let found = config::check(&loaded.file, &context).map_or_else(|found| found, |(_, warnings)| warnings);
             draw(&found, &loaded.file.sources, false)
         }

@@ -56,7 +56,23 @@ pub(super) fn diagnose(error: &mlua::Error, sources: &[Source]) -> Diagnostic {
     let said = Said::of(cause);
     let (span, message) = said.place(sources);
     let traceback = said.traceback.as_deref().unwrap_or(traceback);
-    with_frames(Diagnostic::error(span, message, ""), traceback, sources).located(sources)
+    let label = if matches!(cause, mlua::Error::SyntaxError { .. }) { syntax_hint(&message) } else { "" };
+    let message = message.replace("<eof>", "the end of the file");
+    with_frames(Diagnostic::error(span, message, label), traceback, sources).located(sources)
+}
+
+/// What most likely is behind one of Luau's messages.
+fn syntax_hint(message: &str) -> &'static str {
+    if message.ends_with("got <eof>") {
+        return "a bracket or an `end` is missing somewhere above";
+    }
+    if message.starts_with("Expected '}'") {
+        return "is a comma missing before this?";
+    }
+    match message.contains("Ambiguous syntax") {
+        true => "put a `;` at the end of the line before",
+        false => "",
+    }
 }
 
 /// Why a function failed, with where: several lines for the log.

@@ -1,3 +1,0 @@
-listen { "127.0.0.1:8443", tls = true }
-user "www-data"
-site "*" { ["/*"] = { compress(), proxy "127.0.0.1:3000" }, ["/chat"] = channel "chat" }
