@@ -24,7 +24,7 @@ use super::{
 use crate::error;
 
 /// A config that takes longer is taken for an endless loop.
-const TIME_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+const TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of Lua's memory while a config is evaluated: a million sites take about one GiB.
 const MEMORY_MAX: usize = 8 << 30;
 
@@ -61,14 +61,14 @@ pub fn load(path: &Path) -> Result<Loaded, Failed> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let finder = Finder::new(folder, Some(path));
     let texts = vec![Source { path: path.to_owned(), text }];
-    load_with(Sources { texts, ..Sources::default() }, finder)
+    load_within(TIME_MAX, Sources { texts, ..Sources::default() }, finder)
 }
 
 /// Evaluates the text that a one-line command stands for; its paths are relative to `folder`.
 pub fn load_text(text: &str, folder: &Path) -> Result<Loaded, Failed> {
     let finder = Finder::new(folder, None);
     let texts = vec![Source { path: PathBuf::new(), text: text.into() }];
-    load_with(Sources { texts, folder: folder.to_owned(), ..Sources::default() }, finder)
+    load_within(TIME_MAX, Sources { texts, folder: folder.to_owned(), ..Sources::default() }, finder)
 }
 
 impl Failed {
@@ -97,10 +97,10 @@ impl Failed {
 /// What the original rsp says first about a file that it can't run.
 const ORIGINAL_PREFIX: &str = "Error parsing config file: ";
 
-fn load_with(sources: Sources, finder: Finder) -> Result<Loaded, Failed> {
+pub(super) fn load_within(time: Duration, sources: Sources, finder: Finder) -> Result<Loaded, Failed> {
     let recorder = Rc::new(Recorder::new(sources, Some(finder)));
     let lua = Lua::new();
-    let evaluated = evaluate(&lua, &recorder);
+    let evaluated = evaluate(&lua, &recorder, time);
     let mut findings = recorder.take_findings();
     let mut sources = recorder.sources.take();
     sources.functions = recorder.function_places();
@@ -130,7 +130,7 @@ fn load_with(sources: Sources, finder: Finder) -> Result<Loaded, Failed> {
 pub(super) fn repeat(lua: &Lua, sources: &Sources) -> Result<Rc<Recorder>, Failed> {
     let recorder = Rc::new(Recorder::new(sources.clone(), None));
     let failed = |diagnostic| Failed { diagnostics: vec![diagnostic], sources: sources.texts.clone(), file: None };
-    evaluate(lua, &recorder).map_err(|error| failed(trouble::diagnose(&error, &sources.texts)))?;
+    evaluate(lua, &recorder, TIME_MAX).map_err(|error| failed(trouble::diagnose(&error, &sources.texts)))?;
     let places = recorder.function_places();
     if places != sources.functions {
         let pairs = places.iter().zip(&sources.functions);
@@ -146,10 +146,10 @@ pub(super) fn repeat(lua: &Lua, sources: &Sources) -> Result<Rc<Recorder>, Faile
 }
 
 /// The original's three globals, if that is what the file is.
-fn evaluate(lua: &Lua, recorder: &Rc<Recorder>) -> mlua::Result<Option<[Option<Value>; 3]>> {
+fn evaluate(lua: &Lua, recorder: &Rc<Recorder>, time: Duration) -> mlua::Result<Option<[Option<Value>; 3]>> {
     lua.set_app_data(Rc::clone(recorder));
     let environment = Environment::new(lua, recorder)?;
-    bound(lua, recorder);
+    bound(lua, recorder, time);
     let result = environment.run(lua, 0);
     lua.remove_interrupt();
     let (globals, _) = result?;
@@ -173,9 +173,9 @@ fn evaluate(lua: &Lua, recorder: &Rc<Recorder>) -> mlua::Result<Option<[Option<V
 }
 
 /// Ends the evaluation when it takes too long or too much.
-fn bound(lua: &Lua, recorder: &Rc<Recorder>) {
+fn bound(lua: &Lua, recorder: &Rc<Recorder>, time: Duration) {
     let recorder = Rc::clone(recorder);
-    let end = Instant::now() + TIME_MAX;
+    let end = Instant::now() + time;
     let calls = Cell::new(0_u32);
     lua.set_interrupt(move |lua| {
         calls.set(calls.get().wrapping_add(1));
@@ -183,7 +183,7 @@ fn bound(lua: &Lua, recorder: &Rc<Recorder>) {
             return Ok(VmState::Continue);
         }
         let message = if Instant::now() > end {
-            format!("this ran for {} s: an endless loop?", TIME_MAX.as_secs())
+            format!("this ran for {} s: an endless loop?", time.as_secs_f32())
         } else if lua.used_memory() > MEMORY_MAX {
             format!("this took more than {} GiB of memory", MEMORY_MAX >> 30)
         } else {

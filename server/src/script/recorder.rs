@@ -34,6 +34,8 @@ pub(super) struct Recorder {
     pub(super) statements: RefCell<Vec<Arc<Made>>>,
     findings: RefCell<Vec<Diagnostic>>,
     texts: RefCell<Vec<Text>>,
+    /// The file in which the last call stood; the next one most likely stands there too.
+    last: Cell<usize>,
     functions: RefCell<Functions>,
 }
 
@@ -61,6 +63,7 @@ impl Recorder {
             statements: RefCell::default(),
             findings: RefCell::default(),
             texts: RefCell::default(),
+            last: Cell::default(),
             functions: RefCell::default(),
         }
     }
@@ -108,7 +111,12 @@ impl Recorder {
             let source = debug.source();
             let name = source.source.as_deref().unwrap_or_default();
             let name = name.strip_prefix('=').unwrap_or(name);
-            let file = texts.iter().position(|text| text.chunk == name)?;
+            let is_last = texts.get(self.last.get()).is_some_and(|text| text.chunk == name);
+            let file = match is_last {
+                true => self.last.get(),
+                false => texts.iter().position(|text| text.chunk == name)?,
+            };
+            self.last.set(file);
             Some(Span { file: file as u32, line: debug.current_line()? as u32, column: 0, length: 0 })
         });
         place.flatten().unwrap_or_default()
