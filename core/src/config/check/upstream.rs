@@ -264,7 +264,7 @@ impl Checker<'_> {
     }
 
     fn unknown_upstream(&mut self, name: &str, span: Span) {
-        let names = self.upstreams.named.keys().map(String::as_str).take(NEAREST_AMONG);
+        let names = self.upstreams.declared.iter().map(|upstream| upstream.name.as_str()).take(NEAREST_AMONG);
         let label = match nearest(name, names) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("declare it: upstream \"{name}\" {{ … }}; an address has a port: \"{name}:80\""),
