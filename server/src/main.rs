@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 mod error;
 mod message;
+mod observe;
 mod stream;
 fn main() {
     let _ = tokio::runtime::LocalRuntime::new();
