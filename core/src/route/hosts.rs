@@ -30,6 +30,13 @@ pub struct DuplicateHost {
     pub second: usize,
 }
 
+impl<T> Default for Hosts<T> {
+    /// No host at all.
+    fn default() -> Self {
+        Self { exact: HashMap::default(), suffixes: HashMap::default(), any: None }
+    }
+}
+
 impl<T> Hosts<T> {
     /// Builds the map from normalised hosts; all duplicates at once, in order.
     pub fn build(hosts: impl IntoIterator<Item = (Host, T)>) -> Result<Self, Vec<DuplicateHost>> {

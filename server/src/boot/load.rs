@@ -70,11 +70,11 @@ pub fn probe(path: &Path) -> PathKind {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => match std::fs::read_dir(path) {
             Ok(_) => PathKind::Folder,
-            Err(_) => PathKind::Unreadable,
+            Err(_) => PathKind::Denied,
         },
-        Ok(_) => PathKind::Other,
+        Ok(_) => PathKind::File,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => PathKind::Missing,
-        Err(_) => PathKind::Unreadable,
+        Err(_) => PathKind::Denied,
     }
 }
 
@@ -90,9 +90,27 @@ pub fn routing_table(config: &Config) -> String {
         let width = site.routes.iter().map(|route| route.pattern.as_str().len()).max().unwrap_or_default();
         for route in &site.routes {
             let method = route.method.as_ref().map_or("*", |method| method.as_str());
-            let chain = route.chain.to_string();
+            let chain = chain(&route.chain);
             let _ = writeln!(out, "  {method:<7} {:<width$}  {chain}", route.pattern.as_str());
         }
     }
     out
+}
+
+/// Filters and handler in the words of the config.
+fn chain(chain: &config::Chain) -> String {
+    let filters = chain.filters.iter().map(|filter| match filter {
+        config::Filter::Allow(_) => "allow, ",
+        config::Filter::Deny(_) => "deny, ",
+        config::Filter::Headers(_) => "headers, ",
+        config::Filter::Function(_) => "function, ",
+    });
+    let handler = match &chain.handler {
+        config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
+        config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
+        config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
+        config::Handler::Function(_) => "function".to_owned(),
+    };
+    filters.collect::<String>() + &handler
 }

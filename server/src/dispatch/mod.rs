@@ -5,12 +5,7 @@
 mod refusal;
 mod ticket;
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
@@ -146,8 +141,7 @@ impl Worker {
         mut request: Request,
         ticket: &mut Ticket,
     ) -> Result<Response, Refused> {
-        let context =
-            Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
+        let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
         let mut passed = 0;
         for filter in &route.filters {

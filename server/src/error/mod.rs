@@ -147,3 +147,8 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// stub
+pub fn render(found: &[rsp_core::config::Diagnostic], _: &[rsp_core::config::raw::Source]) -> String {
+    found.iter().map(|d| format!("{d:?}\n")).collect()
+}

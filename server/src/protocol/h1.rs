@@ -215,11 +215,8 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         Peer::Unix if trusted => stated_client(&head, trust),
         Peer::Unix => None,
     };
-    let interim = if head.version == Version::HTTP_11 {
-        Interim::Wire(Rc::clone(&connection.wire))
-    } else {
-        Interim::None
-    };
+    let interim =
+        if head.version == Version::HTTP_11 { Interim::Wire(Rc::clone(&connection.wire)) } else { Interim::None };
     Request {
         head,
         head_bytes,

@@ -90,6 +90,9 @@ impl Pools {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if tries > 0 {
+                group.counts.retries.inc();
+            }
             tried.insert(index);
             tries += 1;
             last = failed.fault;
@@ -118,9 +121,7 @@ impl Pools {
             Err(failed) => failed.outcome,
         };
         if let Some(outcome) = outcome {
-            if let Some(ejection) = group.balance.report(index, outcome, now()) {
-                tracing::warn!("{} of {}: ejected for {:?}", endpoint.name, group.name, ejection.duration);
-            }
+            note(group, endpoint, index, outcome);
         }
         if let Err(failed) = &mut attempt {
             failed.fault.cause = format!("{} of {}: {}", endpoint.name, group.name, failed.fault.cause).into();
@@ -140,15 +141,23 @@ impl Pools {
         let in_flight = group.balance.begin(index);
         let is_reused = reused.is_some();
         let wire = match reused {
-            Some(wire) => wire,
-            None => connect(endpoint, group.spec.connect_timeout).await.map_err(not_connected)?,
+            Some(wire) => {
+                group.counts.reused.inc();
+                wire
+            }
+            None => {
+                let wire = connect(endpoint, group.spec.connect_timeout).await.map_err(not_connected)?;
+                group.counts.opened.inc();
+                wire
+            }
         };
         let mut head = Vec::with_capacity(1024);
         (outgoing.render)(endpoint, &mut head);
         let body = std::mem::replace(&mut outgoing.body, Body::Empty);
         let sender = Sender::new(Rc::clone(&wire), head, body, outgoing.framing, outgoing.write_timeout);
         let started = Instant::now();
-        let mut flight = Flight { wire: &wire, sender, state: Sending::Going, buffer: None, scanned: 0, deadline: None };
+        let mut flight =
+            Flight { wire: &wire, sender, state: Sending::Going, buffer: None, scanned: 0, deadline: None };
         let answer = flight.answer(outgoing).await;
         let Flight { sender, state, buffer, .. } = flight;
         match answer {
@@ -325,6 +334,17 @@ fn switch(
     Ok(response)
 }
 
+/// Tells the balance, the counters and, where an endpoint is out now, the operator.
+fn note(group: &Group, endpoint: &Endpoint, index: usize, outcome: Outcome) {
+    if outcome == Outcome::ConnectFailed {
+        endpoint.counts.connect_failures.inc();
+    }
+    if let Some(ejection) = group.balance.report(index, outcome, now()) {
+        endpoint.counts.ejections.inc();
+        tracing::warn!("{} of {} failed too often: ejected for {:?}", endpoint.name, group.name, ejection.for_);
+    }
+}
+
 /// What an answer says about the endpoint: gateway errors are its own, a 503 with Retry-After is maintenance.
 fn verdict(response: &Response) -> Outcome {
     match response.status.as_u16() {
@@ -356,7 +376,7 @@ fn not_connected(e: io::Error) -> Failed {
 }
 
 /// Time since the process started, for the pure core.
-fn now() -> Duration {
+pub fn now() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
 }
