@@ -41,8 +41,8 @@ bench: build ## rsp, nginx and HAProxy side by side; writes the table into bench
 bench-scenarios: build ## a million requests, slow readers, reloads and dying upstreams under load
 	python3 bench/run.py --scenarios
 
-reference: ## write doc/reference.md anew from the table of options
-	RSP_WRITE_REFERENCE=1 cargo test --package rsp-core --locked reference
+reference: ## write doc/reference.md and rsp.d.luau anew from the table of options
+	UPDATE=1 cargo test --package rsp-core --locked reference
 
 fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
