@@ -145,9 +145,16 @@ impl<'a> Reader<'a> {
         for entry in entries {
             let Some(option) = self.option(owner, options, entry) else { continue };
             let subject = || format!("`{}` of `{owner}`", option.name);
-            if let Some(setting) = self.value(option.of, &entry.value, entry.span, &subject) {
-                given.push((option.name, setting, entry.span));
-            }
+            let setting = match (option.of, &entry.value) {
+                (Type::Table(options), Value::Table(table)) => {
+                    if let Some(item) = table.items.first() {
+                        self.error(item.span, format!("{} takes options by name", subject()), option.of.example());
+                    }
+                    Some(Setting::Table(Box::new(self.settings(option.name, options, &table.entries))))
+                }
+                (of, value) => self.value(of, value, entry.span, &subject),
+            };
+            given.extend(setting.map(|setting| (option.name, setting, entry.span)));
         }
         Settings { options, given }
     }
@@ -196,14 +203,6 @@ impl<'a> Reader<'a> {
                 share.map(Setting::Share).or_else(|| self.out_of_range(of, &number.to_string(), span, subject))
             }
             (Type::Other(..), value) => Some(Setting::Raw(value)),
-            (Type::Table(options), Value::Table(table)) => {
-                if let Some(item) = table.items.first() {
-                    self.error(item.span, format!("{} takes options by name", subject()), of.example());
-                }
-                let owner = subject();
-                let owner = owner.split('`').nth(1).unwrap_or_default();
-                Some(Setting::Table(Box::new(self.settings(owner, options, &table.entries))))
-            }
             (_, Value::Text(text)) => self.text(of, text, span, subject),
             _ => self.wrong(of, &found(value), span, subject),
         }

@@ -66,7 +66,10 @@ impl Checker<'_> {
         }
         let name = self.upstream_name(made);
         if let (Some(name), Some(running)) = (name, self.running) {
-            return running(name);
+            return running(name).or_else(|| {
+                self.unknown_upstream(name, made.span);
+                None
+            });
         }
         let checked = self.upstream(made);
         let Some(name) = name else {
