@@ -1,1 +1,3 @@
 //! Codecs: bytes to heads and messages and back, one protocol a file.
+
+pub mod http1;

@@ -30,6 +30,13 @@ pub struct DuplicateHost {
     pub second: usize,
 }
 
+impl<T> Default for Hosts<T> {
+    /// No host at all.
+    fn default() -> Self {
+        Self { exact: HashMap::default(), suffixes: HashMap::default(), any: None }
+    }
+}
+
 impl<T> Hosts<T> {
     /// Builds the map from normalised hosts; all duplicates at once, in order.
     pub fn build(hosts: impl IntoIterator<Item = (Host, T)>) -> Result<Self, Vec<DuplicateHost>> {
@@ -60,8 +67,13 @@ impl<T> Hosts<T> {
 
     /// The site of a host as received: with port, upper case or final dot.
     ///
-    /// One that is empty or no host name can only belong to `*`. At most one hash for each of its labels.
+    /// One that is empty or no host name can only belong to `*`. At most two hashes, and one for each of its dots
+    /// if there are suffixes.
     pub fn find(&self, host: &str) -> Option<&T> {
+        // Keys are in normal form, so most hosts are found as they came.
+        if let Some(value) = self.exact.get(host) {
+            return Some(value);
+        }
         let Ok(host) = normalise_host(host) else { return self.any.as_ref() };
         self.exact.get(&*host).or_else(|| self.find_suffix(&host)).or(self.any.as_ref())
     }

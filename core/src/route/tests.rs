@@ -127,6 +127,17 @@ fn params_are_decoded_and_named_by_the_route_that_won() {
 }
 
 #[test]
+fn a_name_that_was_tried_in_vain_leaves_no_param() {
+    let table = table(&["/{x}/b", "/{x}/{y}/c", "/a/*", "/*"]);
+    for path in ["/q/z", "/a/z", "/q/z/d"] {
+        let Lookup::Found(found) = table.find(&Method::GET, &Path::new(path.as_bytes()).unwrap()) else {
+            panic!("not found")
+        };
+        assert!(found.params.is_empty(), "{path}: {:?}", found.params);
+    }
+}
+
+#[test]
 fn routes_that_no_request_tells_apart_are_all_reported() {
     let keys = ["/a/{x}", "GET /b", "/a/{y}", "GET /b", "POST /b", "/b", "/*", "/a/{z}", "/*"];
     let pairs: Vec<(usize, usize)> = build(&keys).unwrap_err().iter().map(|c| (c.first, c.second)).collect();
@@ -172,6 +183,7 @@ fn a_path_that_upstreams_may_read_differently_must_choose_one_route() {
         (admin, "/admin//../../x", "400"),
         (admin, "/x//../admin/", "400"),
         (admin, "/x\\..\\..\\y", "400"),
+        (&["/b/*", "/*"], "/a/../b/%2e%2e/c", "400"),
         (files, "/a%2fb", "400"),
         (files, "/a\\b", "400"),
         (files, "//a/b", "400"),

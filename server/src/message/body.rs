@@ -1,0 +1,112 @@
+//! The closed set of bodies.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use rsp_core::frame::http1::Framing;
+
+use super::{FileBody, WireBody};
+use crate::error::Fault;
+
+/// A message's content, pulled by whoever writes it out.
+pub enum Body {
+    /// No content.
+    Empty,
+    /// Content that is in memory; what is left of it.
+    Full(Bytes),
+    /// Content that a connection brings in.
+    Wire(Box<WireBody>),
+    /// Content of a file.
+    File(Box<FileBody>),
+}
+
+impl Body {
+    /// Ready with true when [`chunk`](Self::chunk) has bytes, with false at the clean end.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        match self {
+            Self::Empty => Poll::Ready(Ok(false)),
+            Self::Full(bytes) => Poll::Ready(Ok(!bytes.is_empty())),
+            Self::Wire(body) => body.poll_chunk(cx),
+            Self::File(body) => Poll::Ready(body.fill()),
+        }
+    }
+
+    /// The bytes that were pulled and not yet consumed.
+    pub fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Empty => &[],
+            Self::Full(bytes) => bytes,
+            Self::Wire(body) => body.chunk(),
+            Self::File(body) => body.chunk(),
+        }
+    }
+
+    /// Forgets the first `n` bytes of the chunk.
+    pub fn consume(&mut self, n: usize) {
+        match self {
+            Self::Empty => {}
+            Self::Full(bytes) => bytes.advance(n.min(bytes.len())),
+            Self::Wire(body) => body.consume(n),
+            Self::File(body) => body.consume(n),
+        }
+    }
+
+    /// How the body's length is known.
+    pub fn framing(&self) -> Framing {
+        match self {
+            Self::Empty => Framing::Empty,
+            Self::Full(bytes) => Framing::Length(bytes.len() as u64),
+            Self::Wire(body) => body.framing(),
+            Self::File(body) => Framing::Length(body.remaining()),
+        }
+    }
+
+    /// The trailers, once the end was reached.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Self::Wire(body) => body.take_trailers(),
+            _ => None,
+        }
+    }
+
+    /// Lets work go on that must not wait for the chunk at hand: a request body that is still on its way.
+    pub fn poll_background(&mut self, cx: &mut Context<'_>) {
+        if let Self::Wire(body) = self {
+            body.poll_background(cx);
+        }
+    }
+
+    /// Gathers the whole body, `limit` bytes at most; more is `BodyTooLarge`.
+    pub async fn gather(&mut self, limit: usize) -> Result<Bytes, Fault> {
+        let mut all = Vec::new();
+        std::future::poll_fn(|cx| self.poll_gather(cx, &mut all, limit)).await?;
+        Ok(all.into())
+    }
+
+    fn poll_gather(&mut self, cx: &mut Context<'_>, all: &mut Vec<u8>, limit: usize) -> Poll<Result<(), Fault>> {
+        while ready!(self.poll_chunk(cx))? {
+            let chunk = self.chunk();
+            if all.len() + chunk.len() > limit {
+                let cause = format!("body of more than {limit} bytes");
+                return Poll::Ready(Err(Fault::new(crate::error::Kind::BodyTooLarge, cause)));
+            }
+            all.extend_from_slice(chunk);
+            let n = chunk.len();
+            self.consume(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self::Full(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::Full(text.into())
+    }
+}

@@ -1,0 +1,19 @@
+//! A request, its response and their bodies, whatever protocol carries them.
+//!
+//! **Invariant:** a body is pulled chunk by chunk; nobody pulls faster than the other side writes, so at most one
+//! buffer a direction is in flight.
+//! **Invariant:** a body that did not end cleanly is a [`Fault`](crate::error::Fault), never a clean end.
+
+mod body;
+mod file;
+mod request;
+mod response;
+mod send;
+mod wire_body;
+
+pub use body::Body;
+pub use file::FileBody;
+pub use request::{Client, Interim, Request, RequestId};
+pub use response::{Answered, Response, Upgrade};
+pub use send::{SendFault, Sender};
+pub use wire_body::{Lease, Slot, WireBody};

@@ -1,0 +1,119 @@
+//! A request on its way to a handler.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
+
+use rsp_core::frame::http1::RequestHead;
+use tokio::time::Instant;
+
+use super::Body;
+use crate::stream::{Peer, Wire};
+
+/// A request: its head as received, its body, and who sent it.
+pub struct Request {
+    /// End-to-end fields only.
+    pub head: RequestHead,
+    /// Bytes of the head as received.
+    pub head_bytes: usize,
+    /// Pulled by the handler.
+    pub body: Body,
+    /// Who sent it.
+    pub client: Client,
+    /// In the log, on error pages, in `X-Request-Id` where asked.
+    pub id: RequestId,
+    /// When the head was complete.
+    pub received: Instant,
+    /// `http` or `https`, as the client sees it.
+    pub scheme: &'static str,
+    /// Where 1xx answers go.
+    pub interim: Interim,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The client's address: the peer's, or the one a trusted peer states. None: a unix socket.
+    pub ip: Option<IpAddr>,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// Whether the peer's forwarding headers are believed.
+    pub trusted: bool,
+}
+
+impl Client {
+    /// The peer's address and port.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self.peer {
+            Peer::Ip(address) => Some(address),
+            Peer::Unix => None,
+        }
+    }
+}
+
+/// Names one request; unique enough to find it in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// The next id of this worker.
+    pub fn next() -> Self {
+        thread_local! {
+            static STATE: Cell<u64> = Cell::new(seed());
+        }
+        Self(STATE.with(|state| {
+            state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+            mix(state.get())
+        }))
+    }
+
+    /// As a seed for choices that need to differ between requests.
+    pub fn seed(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The finaliser of SplitMix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Where 1xx answers go while the final one is awaited.
+#[derive(Clone)]
+pub enum Interim {
+    /// The client speaks HTTP/1.0, or nobody listens.
+    None,
+    /// Straight onto the connection.
+    Wire(Rc<Wire>),
+}
+
+impl Interim {
+    /// Sends a whole 1xx head.
+    pub async fn send(&self, head: &[u8], timeout: std::time::Duration) -> io::Result<()> {
+        let Self::Wire(wire) = self else { return Ok(()) };
+        let mut left = head;
+        while !left.is_empty() {
+            let n = poll_fn(|cx| wire.poll_write(cx, &[IoSlice::new(left)], Some(timeout))).await?;
+            left = &left[n..];
+        }
+        Ok(())
+    }
+}

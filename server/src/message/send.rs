@@ -1,0 +1,188 @@
+//! Writes one HTTP/1 message onto a wire: its head, then its body as it is pulled.
+
+use std::{
+    io::{self, IoSlice},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rsp_core::frame::http1::{self, Framing};
+
+use super::Body;
+use crate::{error::Fault, stream::Wire};
+
+/// A message on its way out. Head and first bytes of the body leave in one write where both are there.
+pub struct Sender {
+    wire: Rc<Wire>,
+    body: Body,
+    framing: Framing,
+    timeout: Duration,
+    /// Head, chunk sizes and trailers that go before the next bytes of the body.
+    prefix: Vec<u8>,
+    /// Bytes of `prefix` that are out.
+    prefix_sent: usize,
+    /// Whether the chunk at hand has its size line in `prefix`.
+    chunk_open: bool,
+    /// What closes the chunk.
+    tail: &'static [u8],
+    ended: bool,
+    sent: u64,
+    body_sent: u64,
+}
+
+/// Why a message could not be sent whole.
+#[derive(Debug)]
+pub enum SendFault {
+    /// The body could not be pulled to its end.
+    Source(Fault),
+    /// The wire broke, or took nothing in time.
+    Sink(io::Error),
+}
+
+impl Sender {
+    /// `head` is rendered already and announces `framing`; `body` must keep to it.
+    pub fn new(wire: Rc<Wire>, head: Vec<u8>, body: Body, framing: Framing, timeout: Duration) -> Self {
+        let ended = matches!(framing, Framing::Empty);
+        Self {
+            wire,
+            body,
+            framing,
+            timeout,
+            prefix: head,
+            prefix_sent: 0,
+            chunk_open: false,
+            tail: b"",
+            ended,
+            sent: 0,
+            body_sent: 0,
+        }
+    }
+
+    /// Bytes that went out, the head counted.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes of the body that went out.
+    pub fn body_sent(&self) -> u64 {
+        self.body_sent
+    }
+
+    /// Gives the body back.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// Ready when the last byte is with the kernel.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
+        loop {
+            let waits = !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
+            if let Some(n) = self.poll_sendfile(cx)? {
+                ready!(n);
+                continue;
+            }
+            if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
+                return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
+            }
+            if self.poll_write(cx)?.is_pending() {
+                self.body.poll_background(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn has_chunk(&self) -> bool {
+        self.chunk_open || (!self.ended && !self.body.chunk().is_empty())
+    }
+
+    /// Pulls the next chunk and opens it.
+    fn poll_pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
+        if self.wants_sendfile() {
+            return Ok(Poll::Ready(()));
+        }
+        let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
+        let more = more.map_err(SendFault::Source)?;
+        self.ended = !more;
+        if !matches!(self.framing, Framing::Chunked) {
+            return Ok(Poll::Ready(()));
+        }
+        self.drop_sent_prefix();
+        if more {
+            self.prefix.extend_from_slice(http1::chunk_header(self.body.chunk().len()).as_ref());
+            self.chunk_open = true;
+            self.tail = b"\r\n";
+        } else {
+            match self.body.take_trailers() {
+                Some(trailers) => http1::write_trailers(&mut self.prefix, &trailers),
+                None => self.prefix.extend_from_slice(http1::LAST_CHUNK),
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
+        let chunk = if self.ended { &[][..] } else { self.body.chunk() };
+        let prefix = &self.prefix[self.prefix_sent..];
+        let parts = [IoSlice::new(prefix), IoSlice::new(chunk), IoSlice::new(self.tail)];
+        let parts = match (prefix.is_empty(), chunk.is_empty() && self.tail.is_empty()) {
+            (false, true) => &parts[..1],
+            (true, false) if self.tail.is_empty() => &parts[1..2],
+            (true, _) => &parts[1..],
+            (false, false) => &parts[..],
+        };
+        let Poll::Ready(written) = self.wire.poll_write(cx, parts, Some(self.timeout)) else {
+            return Ok(Poll::Pending);
+        };
+        let written = match written {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            other => other,
+        };
+        let mut n = written.map_err(SendFault::Sink)?;
+        self.sent += n as u64;
+        let of_prefix = n.min(prefix.len());
+        let of_chunk = (n - of_prefix).min(chunk.len());
+        n -= of_prefix + of_chunk;
+        self.prefix_sent += of_prefix;
+        self.body.consume(of_chunk);
+        self.body_sent += of_chunk as u64;
+        self.tail = &self.tail[n..];
+        if self.chunk_open && self.tail.is_empty() {
+            self.chunk_open = false;
+        }
+        self.drop_sent_prefix();
+        Ok(Poll::Ready(()))
+    }
+
+    fn drop_sent_prefix(&mut self) {
+        if self.prefix_sent == self.prefix.len() {
+            self.prefix.clear();
+            self.prefix_sent = 0;
+        }
+    }
+
+    fn wants_sendfile(&self) -> bool {
+        matches!(&self.body, Body::File(file) if file.wants_sendfile()) && matches!(self.framing, Framing::Length(_))
+    }
+
+    /// Some when the kernel should send the file, once the head is out.
+    fn poll_sendfile(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, SendFault> {
+        if self.ended || self.prefix_sent < self.prefix.len() || !self.wants_sendfile() {
+            return Ok(None);
+        }
+        let Body::File(file) = &mut self.body else { return Ok(None) };
+        let sent = self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout));
+        let Poll::Ready(sent) = sent else { return Ok(Some(Poll::Pending)) };
+        match sent.map_err(SendFault::Sink)? {
+            0 => Err(SendFault::Source(Fault::new(
+                crate::error::Kind::File,
+                "the file became shorter while it was sent",
+            ))),
+            n => {
+                self.sent += n as u64;
+                self.body_sent += n as u64;
+                Ok(Some(Poll::Ready(())))
+            }
+        }
+    }
+}

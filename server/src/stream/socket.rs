@@ -1,0 +1,114 @@
+//! The closed set of transports; nothing above this room names one.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// A connected byte stream.
+pub enum Socket {
+    /// TCP over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A unix stream socket.
+    Unix(UnixStream),
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An address; v4 addresses that came mapped into v6 stand here as v4.
+    Ip(SocketAddr),
+    /// A process of this machine.
+    Unix,
+}
+
+impl Socket {
+    /// Reads once; a short read leaves the socket marked as drained, which spares a system call.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        let read = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut into),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut into),
+        };
+        ready!(read)?;
+        Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Writes once, as much as the kernel takes.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (self, parts) {
+            (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
+            (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// Ready when a read would not wait: bytes, the end, or an error.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Runs `write` on the raw descriptor when it is writable: for system calls that bypass user memory.
+    pub fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let tried = match self {
+                Self::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || write(stream.as_fd()))
+                }
+                Self::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || write(stream.as_fd()))
+                }
+            };
+            match tried {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Ends our direction; the other one stays open.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        let fd = match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        };
+        Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+    }
+
+    /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // A socket that is gone already needs no reset.
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Ready when the connection broke; asks the kernel only when there was an event.
+    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_readable(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let error = match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        };
+        if matches!(error, Ok(None)) { Poll::Pending } else { Poll::Ready(()) }
+    }
+}

@@ -1,0 +1,150 @@
+//! A socket shared by the reader and the writer of one connection, with a time-out on every wait.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    os::fd::BorrowedFd,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Buffer, Peer, Socket, Timer};
+
+/// A connection's socket; its request body, response writer and tunnel share it by `Rc`.
+///
+/// Reads and writes wait on timers of their own. A wait past its deadline is `ErrorKind::TimedOut`.
+pub struct Wire {
+    socket: RefCell<Socket>,
+    peer: Peer,
+    reading: RefCell<Side>,
+    writing: RefCell<Side>,
+}
+
+#[derive(Default)]
+struct Side {
+    timer: Timer,
+    /// When the present wait ends; set at its beginning.
+    deadline: Option<Instant>,
+}
+
+impl Wire {
+    /// Wraps a connected socket.
+    pub fn new(socket: Socket, peer: Peer) -> Self {
+        Self {
+            socket: RefCell::new(socket),
+            peer,
+            reading: RefCell::new(Side::default()),
+            writing: RefCell::new(Side::default()),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Reads into the spare room of `buffer`; 0 is the peer's end. Waits for `timeout` at most; None waits for ever.
+    pub fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let read = self.socket.borrow_mut().poll_read(cx, buffer.spare());
+        if let Poll::Ready(Ok(n)) = &read {
+            buffer.commit(*n);
+        }
+        self.reading.borrow_mut().bound(cx, read, timeout)
+    }
+
+    /// As [`poll_read`](Self::poll_read), for a wait that several reads share.
+    pub fn poll_read_until(&self, cx: &mut Context<'_>, buffer: &mut Buffer, at: Instant) -> Poll<io::Result<usize>> {
+        let read = self.socket.borrow_mut().poll_read(cx, buffer.spare());
+        match read {
+            Poll::Ready(Ok(n)) => buffer.commit(n),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => return self.reading.borrow_mut().timer.poll(cx, at).map(|()| Err(timed_out())),
+        }
+        read
+    }
+
+    /// Ready when a read would not wait. Waits for `timeout` at most.
+    pub fn poll_readable(&self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<io::Result<()>> {
+        let ready = self.socket.borrow().poll_readable(cx);
+        self.reading.borrow_mut().bound(cx, ready, timeout)
+    }
+
+    /// As [`poll_readable`](Self::poll_readable), for a wait with an end of its own.
+    pub fn poll_readable_until(&self, cx: &mut Context<'_>, at: Instant) -> Poll<io::Result<()>> {
+        let ready = self.socket.borrow().poll_readable(cx);
+        if ready.is_ready() {
+            return ready;
+        }
+        self.reading.borrow_mut().timer.poll(cx, at).map(|()| Err(timed_out()))
+    }
+
+    /// Writes once. Waits for `timeout` at most.
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow_mut().poll_write(cx, parts);
+        self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Runs `write` on the descriptor when it is writable: sendfile, splice. Waits for `timeout` at most.
+    pub fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow().poll_write_with(cx, write);
+        self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Ends our direction; the other one stays open.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.socket.borrow().shutdown_write()
+    }
+
+    /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
+    pub fn reset_on_close(&self) {
+        self.socket.borrow().reset_on_close();
+    }
+
+    /// Ready when the connection broke (a reset), without reading from it. An end of input only is no break.
+    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.borrow().poll_broken(cx)
+    }
+}
+
+impl Side {
+    /// Gives `outcome` a deadline: the first wait after progress starts the clock.
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.deadline = None;
+            return outcome;
+        }
+        let Some(timeout) = timeout else { return Poll::Pending };
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + timeout);
+        if self.timer.poll(cx, deadline).is_pending() {
+            return Poll::Pending;
+        }
+        self.deadline = None;
+        Poll::Ready(Err(timed_out()))
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
