@@ -10,7 +10,8 @@ use crate::config::{
     nearest::nearest,
     options,
     raw::{Item, Made, Span, Value},
-    settings::{Settings, found},
+    reader::found,
+    settings::Settings,
 };
 
 /// The nearest name is looked for among so many, to bound the work of a file that is wrong everywhere.
