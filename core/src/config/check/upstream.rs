@@ -175,6 +175,10 @@ impl Checker<'_> {
                 };
                 let endpoint = self.plain_endpoint(text, first.span);
                 let settings = self.reader.settings("endpoint", options::ENDPOINT, &table.entries);
+                if settings.text("name") == Some("") {
+                    let span = settings.span("name", item.span);
+                    self.reader.error(span, "`name` of `endpoint` is empty", "a name for logs and metrics");
+                }
                 let endpoint = endpoint?;
                 Some(Endpoint {
                     address: endpoint.address,
