@@ -377,7 +377,8 @@ fn end_to_end(fields: &[(String, Vec<u8>)], request: bool) -> Grouped {
     }
     let mut kept = Grouped::new();
     for (name, value) in fields {
-        if !gone.contains(name) && !(request && name.contains('_')) {
+        let dropped = request && name.contains('_');
+        if !dropped && !gone.contains(name) {
             kept.entry(name.clone()).or_default().push(value.clone());
         }
     }
