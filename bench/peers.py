@@ -121,11 +121,11 @@ class Process:
 class Peer(Process):
     """A proxy that listens on `port`."""
 
-    def __init__(self, name, origins, folder, files, binary):
+    def __init__(self, name, origins, folder, files, binary, core=PROXY_CORE):
         self.name = name
         for _ in range(5):
             self.port = free_port()
-            super().__init__(_command(name, self.port, origins, folder, files, binary), folder, PROXY_CORE)
+            super().__init__(_command(name, self.port, origins, folder, files, binary), folder, core)
             if wait_until_listening(self):
                 return
             self.stop()

@@ -37,13 +37,16 @@ struct answer {
 
 static int poller;
 static char pattern[PERIOD + PIECE];
-static struct answer small[2], medium[2], large[2], missing[2]; // keeping the connection, and closing it
+// What the answer says of the connection; the first is HTTP/1.1's silence, the last is what HTTP/1.0 (ab) must hear.
+enum { KEEPS, CLOSES, KEEPS_ALOUD, MANNERS };
+static const char *manners[MANNERS] = {"", "Connection: close\r\n", "Connection: keep-alive\r\n"};
+static struct answer small[MANNERS], medium[MANNERS], large[MANNERS], missing[MANNERS];
 
-static struct answer make(const char *status, size_t body, int closes)
+static struct answer make(const char *status, size_t body, int manner)
 {
 	char head[256];
 	int length = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s\r\n",
-			      status, body, closes ? "Connection: close\r\n" : "");
+			      status, body, manners[manner]);
 	struct answer answer = {malloc(length + body), length + body};
 	memcpy(answer.bytes, head, length);
 	for (size_t i = 0; i < body; i++)
@@ -79,7 +82,9 @@ static void choose(struct connection *c, const char *head)
 	struct answer *answer = missing;
 	const char *path = strchr(head, ' ');
 	path = path ? path + 1 : "";
-	c->closes = strcasestr(head, "\r\nconnection: close") != NULL;
+	int old = strstr(head, " HTTP/1.0") != NULL, keeps = strcasestr(head, "\r\nconnection: keep-alive") != NULL;
+	int manner = old ? keeps ? KEEPS_ALOUD : CLOSES : strcasestr(head, "\r\nconnection: close") ? CLOSES : KEEPS;
+	c->closes = manner == CLOSES;
 	if (strcasestr(head, "\r\nupgrade:")) {
 		c->tunnel = 1;
 		c->out = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -100,8 +105,8 @@ static void choose(struct connection *c, const char *head)
 		answer = medium;
 	else if (!strncmp(path, "/1m ", 4))
 		answer = large;
-	c->out = answer[c->closes].bytes;
-	c->out_length = answer[c->closes].length;
+	c->out = answer[manner].bytes;
+	c->out_length = answer[manner].length;
 }
 
 // Answers the requests that are there whole. Returns 0 if the connection is gone.
@@ -170,11 +175,11 @@ int main(int count, char **arguments)
 	signal(SIGPIPE, SIG_IGN);
 	for (uint32_t i = 0; i < sizeof pattern; i++)
 		pattern[i] = (uint32_t)(i % PERIOD) * 2654435761u >> 16;
-	for (int closes = 0; closes < 2; closes++) {
-		small[closes] = make("200 OK", 13, closes);
-		medium[closes] = make("200 OK", 100 * 1024, closes);
-		large[closes] = make("200 OK", 1024 * 1024, closes);
-		missing[closes] = make("404 Not Found", 10, closes);
+	for (int manner = 0; manner < MANNERS; manner++) {
+		small[manner] = make("200 OK", 13, manner);
+		medium[manner] = make("200 OK", 100 * 1024, manner);
+		large[manner] = make("200 OK", 1024 * 1024, manner);
+		missing[manner] = make("404 Not Found", 10, manner);
 	}
 
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
