@@ -19,6 +19,8 @@ use crate::stream::{Peer, Wire};
 pub struct Request {
     /// End-to-end fields only.
     pub head: RequestHead,
+    /// Bytes of the head as received.
+    pub head_bytes: usize,
     /// Pulled by the handler.
     pub body: Body,
     /// Who sent it.
