@@ -12,14 +12,17 @@ pub enum Framing {
 #[derive(Debug, Clone)]
 pub struct Target(pub Bytes);
 impl Target {
+    pub fn new(raw: Bytes) -> Result<Self, String> {
+        Ok(Self(raw))
+    }
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
     pub fn path(&self) -> &[u8] {
-        &self.0
+        self.0.split(|&b| b == b'?').next().unwrap_or_default()
     }
     pub fn query(&self) -> Option<&[u8]> {
-        None
+        self.0.get(self.path().len() + 1..)
     }
 }
 #[derive(Debug, Clone)]

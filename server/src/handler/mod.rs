@@ -1,0 +1,3 @@
+//! What answers a request: a closed set of handlers, a folder each.
+
+pub mod files;
