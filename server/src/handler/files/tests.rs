@@ -104,7 +104,8 @@ fn a_folder_is_its_index_and_wants_a_slash() {
 fn a_redirect_stays_on_this_host() {
     let site = Site::new();
     fs::create_dir_all(site.files.root.join("evil.com")).unwrap();
-    fs::create_dir_all(site.files.root.join("\\evil.com")).unwrap();
+    let backslash = String::from("\\evil.com");
+    fs::create_dir_all(site.files.root.join(backslash)).unwrap();
     let files = Files { prefix: 2, ..site.files.clone() };
     let moved = run(&files, &Request::example(Method::GET, "//evil.com"), "//evil.com").unwrap();
     assert_eq!(field(&moved, header::LOCATION), "/evil.com/");
@@ -233,7 +234,7 @@ fn a_hidden_path_is_never_served() {
 fn what_may_not_be_read_is_forbidden() {
     let site = Site::new();
     let path = site.files.root.join("index.html");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything, so the table is asked.
     if File::open(&path).is_err() {
         assert_eq!(site.status("/index.html"), 403);
