@@ -1,13 +1,39 @@
-//! rsp
+//! rsp: reverse proxy, load balancer and live channels; arguments in, exit code out.
+
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-#![allow(dead_code)]
+
+mod arguments;
+mod boot;
+mod dispatch;
 mod error;
+mod filter;
 mod handler;
+mod limit;
+mod listen;
 mod message;
 mod observe;
+mod protocol;
+mod remote;
+mod route;
+mod script;
+mod shutdown;
 mod stream;
-fn main() {
-    let _ = tokio::runtime::LocalRuntime::new();
-    let _l = mlua::Lua::new();
+mod upstream;
+
+use std::process::ExitCode;
+
+use arguments::Task;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    observe::messages();
+    match arguments::parse(std::env::args_os()) {
+        Ok(Task::Run(origin)) => boot::run(origin),
+        Ok(Task::Check(origin)) => boot::check(&origin),
+        Ok(Task::Remote(command, target)) => remote::run(command, &target),
+        Err(code) => code,
+    }
 }

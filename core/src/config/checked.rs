@@ -1,6 +1,13 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -29,6 +36,24 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
+}
+
+impl Default for Config {
+    /// Nothing is declared; every bound is the default one.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            admin: Admin { address: None, token: None },
+            access_log: AccessLog { format: LogFormat::None, to: None },
+            workers: None,
+            trust: Networks::default(),
+            limits: Arc::default(),
+            drain: Duration::from_secs(30),
+            upstreams: Vec::new(),
+            sites: Vec::new(),
+            functions: 0,
+        }
+    }
 }
 
 /// An address to listen on.
@@ -402,4 +427,37 @@ pub struct Redirect {
     pub to: String,
     /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
+}
+
+/// As the file writes it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => write!(f, ":{}", address.port()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// As the file writes it.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// As the file writes it, a relative path resolved.
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

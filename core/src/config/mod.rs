@@ -2,8 +2,25 @@
 //!
 //! **Invariant:** a [`Config`] is complete: every default filled in, every name resolved, every range checked.
 //! **Invariant:** a [`Diagnostic`] names the file, the line and what would have been right.
+//! **Invariant:** what a constructor takes is said once, in [`options`]; parser, reference and editor types follow.
 
+mod address;
+mod check;
 pub mod checked;
+mod diagnostic;
+mod editor;
+mod json;
+mod nearest;
+mod networks;
+pub mod options;
 pub mod raw;
+mod reference;
+mod settings;
+pub mod units;
 
+pub use check::{Context, PathKind, RequestContext, check, check_handler};
 pub use checked::*;
+pub use diagnostic::{Diagnostic, Note, Severity};
+pub use editor::luau_types;
+pub use nearest::nearest;
+pub use reference::reference;

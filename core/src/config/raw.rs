@@ -82,6 +82,8 @@ pub struct Made {
     pub name: Table,
     /// The arguments: positional ones are `items`, options are `entries`.
     pub arguments: Table,
+    /// False for `upstream "name"` or `site "host"` that was never given its table; true for all others.
+    pub complete: bool,
     /// Where the call stands.
     pub span: Span,
 }

@@ -1,5 +1,17 @@
 //! Which route answers: an immutable table of hosts and path patterns.
+//!
+//! **Invariant:** the most specific route wins, whatever the order in the file.
+//! **Invariant:** a path that an upstream may read another way matches only if every reading chooses the same route.
+//! **Invariant:** a search visits each node of one site's tree at most once, whatever the path.
 
-/// A checked path pattern, without its method.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern;
+mod hosts;
+mod path;
+mod pattern;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use hosts::{DuplicateHost, HostError, Hosts, normalise_host};
+pub use path::{Path, PathError};
+pub use pattern::{Pattern, PatternError, parse_key};
+pub use table::{Conflict, Lookup, Match, Params, Table};

@@ -96,6 +96,29 @@ impl Kind {
         self.row().1
     }
 
+    /// One word for the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Expectation => "expectation",
+            Self::ClientSlow => "client_slow",
+            Self::ClientGone => "client_gone",
+            Self::Forbidden => "forbidden",
+            Self::Full => "full",
+            Self::UpstreamDead => "upstream_dead",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamCut => "upstream_cut",
+            Self::UpstreamSlow => "upstream_slow",
+            Self::Script => "script",
+            Self::File => "file",
+        }
+    }
+
     /// Whether another attempt may help.
     pub const fn may_retry(self) -> bool {
         self.row().2
@@ -124,3 +147,8 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// stub
+pub fn render(found: &[rsp_core::config::Diagnostic], _: &[rsp_core::config::raw::Source]) -> String {
+    found.iter().map(|d| format!("{d:?}\n")).collect()
+}

@@ -1,3 +1,95 @@
-//! What answers a request: a closed set of handlers, a folder each.
+//! The closed set of handlers: what a route answers with.
 
-pub mod files;
+pub mod admin;
+mod files;
+mod proxy;
+mod reply;
+
+use std::sync::Arc;
+
+use rsp_core::{
+    config::{self, FunctionId, Limits},
+    route::Params,
+};
+
+use crate::{
+    error::{Fault, Kind},
+    message::{Request, Response},
+    observe::Metrics,
+    upstream::{Pools, Registry},
+};
+
+/// A handler that is ready to run: checked data with its upstream found.
+pub enum Handler {
+    /// To an upstream.
+    Proxy(proxy::Proxy),
+    /// From a folder.
+    Files(Arc<config::Files>),
+    /// A fixed answer.
+    Reply(Arc<config::Reply>),
+    /// To another URL.
+    Redirect(Arc<config::Redirect>),
+    /// A function that returns the handler; dispatch runs it.
+    Function(FunctionId),
+    /// The admin API.
+    Admin(admin::Admin),
+}
+
+/// What a handler may use while it runs.
+pub struct Context<'a> {
+    /// The worker's idle connections.
+    pub pools: &'a Pools,
+    /// The bounds of the request's site.
+    pub limits: &'a Limits,
+    /// What the route's pattern took from the path.
+    pub params: &'a Params,
+    /// Counters of the process.
+    pub metrics: &'a Metrics,
+}
+
+impl Handler {
+    /// A declared handler; its upstream is the running one of that name.
+    pub fn declared(handler: &config::Handler, registry: &Registry) -> Self {
+        Self::build(handler, |upstream| registry.declare(upstream))
+    }
+
+    /// A handler that a function returned for one request.
+    pub fn made(handler: &config::Handler, registry: &Registry) -> Self {
+        Self::build(handler, |upstream| registry.make(upstream))
+    }
+
+    fn build(
+        handler: &config::Handler,
+        group: impl FnOnce(&Arc<config::Upstream>) -> Arc<crate::upstream::Group>,
+    ) -> Self {
+        match handler {
+            config::Handler::Proxy(spec) => {
+                Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
+            }
+            config::Handler::Files(files) => Self::Files(Arc::clone(files)),
+            config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
+            config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
+            config::Handler::Function(id) => Self::Function(*id),
+        }
+    }
+
+    /// The upstream's name, for metrics.
+    pub fn upstream(&self) -> Option<&str> {
+        match self {
+            Self::Proxy(proxy) => Some(&proxy.group.name),
+            _ => None,
+        }
+    }
+
+    /// Answers a request.
+    pub async fn run(&self, request: Request, context: &Context<'_>) -> Result<Response, Fault> {
+        match self {
+            Self::Proxy(proxy) => proxy.run(request, context).await,
+            Self::Files(spec) => files::run(spec, &request),
+            Self::Reply(spec) => Ok(reply::reply(spec)),
+            Self::Redirect(spec) => Ok(reply::redirect(spec, &request, context)),
+            Self::Admin(admin) => admin.run(request).await,
+            Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
+        }
+    }
+}

@@ -19,6 +19,8 @@ use crate::stream::{Peer, Wire};
 pub struct Request {
     /// End-to-end fields only.
     pub head: RequestHead,
+    /// Bytes of the head as received.
+    pub head_bytes: usize,
     /// Pulled by the handler.
     pub body: Body,
     /// Who sent it.
@@ -49,6 +51,7 @@ impl Request {
         };
         Self {
             head,
+            head_bytes: 0,
             body: Body::Empty,
             client: Client { ip: None, peer: Peer::Unix, trusted: false },
             id: RequestId::next(),

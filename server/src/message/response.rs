@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use rsp_core::balance::InFlight;
 
 use super::Body;
@@ -20,6 +20,8 @@ pub struct Response {
     pub stated_length: Option<u64>,
     /// What the connection becomes after a 101.
     pub upgrade: Option<Box<Upgrade>>,
+    /// The version that an upstream answered in; None: our own answer.
+    pub via: Option<Version>,
     /// Who answered, for log and metrics; None: rsp itself.
     pub upstream: Option<Answered>,
 }
@@ -54,7 +56,7 @@ pub struct Upgrade {
 impl Response {
     /// A response without fields.
     pub fn new(status: StatusCode, body: Body) -> Self {
-        Self { status, headers: HeaderMap::new(), body, stated_length: None, upgrade: None, upstream: None }
+        Self { status, headers: HeaderMap::new(), body, stated_length: None, upgrade: None, via: None, upstream: None }
     }
 
     /// A short text.

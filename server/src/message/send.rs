@@ -28,6 +28,7 @@ pub struct Sender {
     tail: &'static [u8],
     ended: bool,
     sent: u64,
+    body_sent: u64,
 }
 
 /// Why a message could not be sent whole.
@@ -54,12 +55,18 @@ impl Sender {
             tail: b"",
             ended,
             sent: 0,
+            body_sent: 0,
         }
     }
 
     /// Bytes that went out, the head counted.
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Bytes of the body that went out.
+    pub fn body_sent(&self) -> u64 {
+        self.body_sent
     }
 
     /// Gives the body back.
@@ -138,6 +145,7 @@ impl Sender {
         n -= of_prefix + of_chunk;
         self.prefix_sent += of_prefix;
         self.body.consume(of_chunk);
+        self.body_sent += of_chunk as u64;
         self.tail = &self.tail[n..];
         if self.chunk_open && self.tail.is_empty() {
             self.chunk_open = false;
@@ -172,6 +180,7 @@ impl Sender {
             ))),
             n => {
                 self.sent += n as u64;
+                self.body_sent += n as u64;
                 Ok(Some(Poll::Ready(())))
             }
         }

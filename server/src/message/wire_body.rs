@@ -11,7 +11,7 @@ use std::{
 use http::HeaderMap;
 use rsp_core::{
     balance::InFlight,
-    frame::http1::{ChunkedDecoder, Framing},
+    frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
 use super::{SendFault, Sender};
@@ -19,6 +19,9 @@ use crate::{
     error::{Fault, Kind},
     stream::{Buffer, IdleSet, Wire},
 };
+
+/// Trailers are small by nature: the bounds of a default head.
+const TRAILERS: HeadLimits = HeadLimits { head: 16 << 10, headers: 100, uri: 0 };
 
 /// A body that is read from a wire as it is pulled.
 pub struct WireBody {
@@ -37,7 +40,7 @@ pub struct WireBody {
 
 enum Decode {
     Length(u64),
-    Chunked(Box<ChunkedDecoder>),
+    Chunked { decoder: Box<ChunkedDecoder>, done: bool },
     UntilClose,
     Done,
 }
@@ -67,15 +70,15 @@ pub struct Lease {
 }
 
 impl WireBody {
-    /// A request body. `limit` bytes at most; `awaits_continue`: the client waits for a 100 before it sends.
+    /// A request body. `awaits_continue`: the client waits for a 100 before it sends.
     pub fn request(
         wire: Rc<Wire>,
         buffer: Buffer,
         framing: Framing,
         (capacity, timeout): (usize, Duration),
-        (slot, limit, awaits_continue): (Rc<Slot>, Option<u64>, bool),
+        (slot, awaits_continue): (Rc<Slot>, bool),
     ) -> Self {
-        let side = Side::Request { slot, left: limit.unwrap_or(u64::MAX), awaits_continue };
+        let side = Side::Request { slot, left: u64::MAX, awaits_continue };
         Self::new(wire, buffer, framing, (capacity, timeout), side)
     }
 
@@ -100,11 +103,30 @@ impl WireBody {
         let decode = match framing {
             Framing::Empty => Decode::Length(0),
             Framing::Length(n) => Decode::Length(n),
-            Framing::Chunked => Decode::Chunked(Box::default()),
+            Framing::Chunked => Decode::Chunked { decoder: Box::new(ChunkedDecoder::new(&TRAILERS)), done: false },
             Framing::UntilClose => Decode::UntilClose,
         };
         let buffer = (!buffer.is_empty()).then_some(buffer);
         Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, side }
+    }
+
+    /// The bounds of the request's site, set before the first pull: buffer, wait, and bytes of a chunked body.
+    pub fn bound(&mut self, capacity: usize, timeout: Duration, limit: Option<u64>) {
+        self.capacity = capacity;
+        self.timeout = timeout;
+        if let Side::Request { left, .. } = &mut self.side {
+            *left = limit.unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Ends a response without content at once, which frees its connection; false when there is more to do.
+    pub fn end_if_empty(&mut self) -> bool {
+        let waits = matches!(&self.side, Side::Response(lease) if lease.sending.is_some());
+        let empty = !waits && matches!(self.decode, Decode::Length(0));
+        if empty {
+            self.finish();
+        }
+        empty
     }
 
     /// The 100 is the handler's to forward, not ours to send.
@@ -119,7 +141,7 @@ impl WireBody {
         match &self.decode {
             Decode::Length(0) | Decode::Done => Framing::Empty,
             Decode::Length(n) => Framing::Length(*n),
-            Decode::Chunked(_) => Framing::Chunked,
+            Decode::Chunked { .. } => Framing::Chunked,
             Decode::UntilClose => Framing::UntilClose,
         }
     }
@@ -180,7 +202,7 @@ impl WireBody {
     fn is_finished(&self) -> bool {
         match &self.decode {
             Decode::Length(left) => *left == 0,
-            Decode::Chunked(decoder) => decoder.is_done(),
+            Decode::Chunked { done, .. } => *done,
             Decode::UntilClose | Decode::Done => false,
         }
     }
@@ -193,8 +215,9 @@ impl WireBody {
             Decode::Length(left) => self.ready = usize::try_from(*left).unwrap_or(have).min(have),
             Decode::UntilClose => self.ready = have,
             Decode::Done => return Ok(false),
-            Decode::Chunked(decoder) => {
+            Decode::Chunked { decoder, done } => {
                 let decoded = decoder.decode(buffer.filled_mut()).map_err(|e| malformed(&self.side, e.to_string()))?;
+                *done = decoded.done;
                 self.ready = decoded.data;
                 self.spent = decoded.consumed - decoded.data;
                 if decoded.data == 0 {
@@ -279,7 +302,7 @@ impl WireBody {
 
     fn finish(&mut self) {
         let until_close = matches!(self.decode, Decode::UntilClose);
-        if let Decode::Chunked(mut decoder) = std::mem::replace(&mut self.decode, Decode::Done) {
+        if let Decode::Chunked { mut decoder, .. } = std::mem::replace(&mut self.decode, Decode::Done) {
             self.trailers = decoder.take_trailers();
         }
         match &mut self.side {
@@ -295,6 +318,24 @@ impl WireBody {
                 }
                 self.buffer = None;
             }
+        }
+    }
+}
+
+impl Drop for WireBody {
+    /// A request body that nobody read, but that is here already, does not cost the connection.
+    fn drop(&mut self) {
+        if !matches!(self.side, Side::Request { .. }) || matches!(self.decode, Decode::Done) {
+            return;
+        }
+        let rest = self.ready;
+        self.consume(rest);
+        while !self.is_finished() && self.decode_buffered().unwrap_or(false) {
+            let rest = self.ready;
+            self.consume(rest);
+        }
+        if self.is_finished() {
+            self.finish();
         }
     }
 }

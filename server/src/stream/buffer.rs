@@ -13,6 +13,7 @@ thread_local! {
 }
 
 /// A window of unread bytes in a fixed allocation; goes back to the worker's pool on drop.
+#[derive(Default)]
 pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,

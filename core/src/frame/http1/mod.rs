@@ -1,61 +1,91 @@
-//! stub
-#![allow(missing_docs)]
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Version};
+//! HTTP/1.1 on the wire, strictly: heads in and out, what frames a body, chunks.
+//!
+//! **Invariant:** a head that parsed has exactly one reading of where its body ends; every other head is an error.
+//! **Invariant:** the `headers` of a parsed head are end-to-end fields only: no hop-by-hop field, nothing that frames
+//! the body, nothing that `Connection` nominates.
+//!
+//! Used on both sides: [`parse_request`] and the status line face clients, [`parse_response`] and the request line
+//! face upstreams. Tokenising is httparse's; whatever it lets pass and RFC 9112 does not is refused here.
+
+mod chunked;
+mod fields;
+mod head;
+mod target;
+mod write;
+
+pub use chunked::{ChunkError, ChunkedDecoder, Decoded};
+pub use fields::{is_allowed_trailer, is_connection_field};
+pub use head::{RequestHead, ResponseHead, head_end, parse_request, parse_response};
+pub use target::Target;
+pub use write::{
+    ChunkHeader, LAST_CHUNK, chunk_header, write_field, write_framing, write_headers, write_number, write_request_line,
+    write_status_line, write_trailers,
+};
+
+use http::StatusCode;
+
+/// Bounds of a head; the same ones hold for a trailer section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes from the first of the start line to the empty line's last.
+    pub head: usize,
+    /// Fields, those that are dropped included.
+    pub headers: usize,
+    /// Bytes of a request target.
+    pub uri: usize,
+}
+
+/// Where a body ends (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Framing {
+    /// There is no body.
     Empty,
+    /// After so many bytes; 0 is a body that was stated to be empty.
     Length(u64),
+    /// After the chunk of size 0 and its trailers.
     Chunked,
+    /// At the end of the connection; responses only.
     UntilClose,
 }
-#[derive(Debug, Clone)]
-pub struct Target(pub Bytes);
-impl Target {
-    pub fn new(raw: Bytes) -> Result<Self, String> {
-        Ok(Self(raw))
-    }
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-    pub fn path(&self) -> &[u8] {
-        self.0.split(|&b| b == b'?').next().unwrap_or_default()
-    }
-    pub fn query(&self) -> Option<&[u8]> {
-        self.0.get(self.path().len() + 1..)
+
+/// Why a head was refused. The connection it came on cannot be used any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HeadError {
+    /// Not HTTP/1.0 or HTTP/1.1, or not in a way that everybody reads alike; says which rule.
+    Malformed(&'static str),
+    /// More bytes or fields than [`HeadLimits`] allows.
+    TooLarge,
+    /// A request target longer than [`HeadLimits::uri`].
+    UriTooLong,
+    /// `Expect` with something else than `100-continue`.
+    Expectation,
+    /// A transfer coding besides `chunked`, which we could neither undo nor pass on.
+    TransferCoding,
+}
+
+impl HeadError {
+    /// What a client is told; whatever it is, a broken response is 502 there.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+        }
     }
 }
-#[derive(Debug, Clone)]
-pub struct RequestHead {
-    pub method: Method,
-    pub target: Target,
-    pub version: Version,
-    pub headers: HeaderMap,
-    pub framing: Framing,
-    pub keep_alive: bool,
-    pub upgrade: Option<HeaderValue>,
-    pub expect_continue: bool,
-}
-#[derive(Debug, Default)]
-pub struct ChunkedDecoder;
-pub struct Decoded {
-    pub consumed: usize,
-    pub data: usize,
-    pub done: bool,
-}
-impl ChunkedDecoder {
-    pub fn decode(&mut self, _: &mut [u8]) -> Result<Decoded, String> {
-        Err(String::new())
-    }
-    pub fn is_done(&self) -> bool {
-        false
-    }
-    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
-        None
+
+impl std::fmt::Display for HeadError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed(rule) => write!(out, "malformed head: {rule}"),
+            Self::TooLarge => out.write_str("head too large"),
+            Self::UriTooLong => out.write_str("request target too long"),
+            Self::Expectation => out.write_str("unknown expectation"),
+            Self::TransferCoding => out.write_str("unknown transfer coding"),
+        }
     }
 }
-pub fn chunk_header(_: usize) -> [u8; 3] {
-    [0; 3]
-}
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-pub fn write_trailers(_: &mut Vec<u8>, _: &HeaderMap) {}
+
+impl std::error::Error for HeadError {}

@@ -11,7 +11,7 @@ use std::{fs::File, os::unix::ffi::OsStrExt};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use rsp_core::config::Files;
+use rsp_core::{config::Files, route::Path};
 use rustix::{
     fs::{FileType, Stat, fstat},
     io::Errno,
@@ -45,12 +45,18 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Answers a request for `path`, the decoded and normalised path of the request.
+/// Answers a request with the file that its path names below the root.
 ///
 /// # Errors
 /// `NotFound` for what is not there or not served, `Forbidden` for what may not be read and for a folder without its
-/// index, `Full` when descriptors ran out, `File` for a disk that fails.
-pub fn run(files: &Files, request: &Request, path: &str) -> Result<Response, Fault> {
+/// index, `Full` when descriptors ran out, `File` for a disk that fails, `Malformed` for a path that is none.
+pub fn run(files: &Files, request: &Request) -> Result<Response, Fault> {
+    let path = Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+    serve(files, request, str::from_utf8(path.decoded()).map_err(|_| not_found())?)
+}
+
+/// `path` is decoded and normalised.
+fn serve(files: &Files, request: &Request, path: &str) -> Result<Response, Fault> {
     if !matches!(request.head.method, Method::GET | Method::HEAD) {
         return Ok(not_allowed());
     }

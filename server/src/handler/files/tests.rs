@@ -36,7 +36,7 @@ impl Site {
     }
 
     fn get(&self, path: &'static str) -> Result<Response, Fault> {
-        run(&self.files, &Request::example(Method::GET, path), path)
+        serve(&self.files, &Request::example(Method::GET, "/"), path)
     }
 
     fn status(&self, path: &'static str) -> u16 {
@@ -91,8 +91,7 @@ fn a_folder_is_its_index_and_wants_a_slash() {
     assert_eq!(field(&site.get("/").unwrap(), header::CONTENT_TYPE), "text/html; charset=utf-8");
     let moved = site.get("/docs?a=b%20c").map(|_| ()).unwrap_err();
     assert_eq!(moved.kind, Kind::NotFound, "the query is no part of the path");
-    let request = Request::example(Method::GET, "/docs?a=b%20c");
-    let moved = run(&site.files, &request, "/docs").unwrap();
+    let moved = run(&site.files, &Request::example(Method::GET, "/docs?a=b%20c")).unwrap();
     assert_eq!((moved.status.as_u16(), field(&moved, header::LOCATION)), (301, "/docs/?a=b%20c"));
     assert_eq!(site.status("/docs/empty/"), 403);
     assert_eq!(site.status("/docs/none/"), 404);
@@ -107,7 +106,7 @@ fn a_redirect_stays_on_this_host() {
     let backslash = String::from("\\evil.com");
     fs::create_dir_all(site.files.root.join(backslash)).unwrap();
     let files = Files { prefix: 2, ..site.files.clone() };
-    let moved = run(&files, &Request::example(Method::GET, "//evil.com"), "//evil.com").unwrap();
+    let moved = serve(&files, &Request::example(Method::GET, "//evil.com"), "//evil.com").unwrap();
     assert_eq!(field(&moved, header::LOCATION), "/evil.com/");
     let moved = site.get("/\\evil.com").unwrap();
     assert_eq!(field(&moved, header::LOCATION), "/%5Cevil.com/");
@@ -117,10 +116,29 @@ fn a_redirect_stays_on_this_host() {
 }
 
 #[test]
+fn the_path_is_decoded_and_stays_below_the_root() {
+    let site = Site::new();
+    let get = |target| run(&site.files, &Request::example(Method::GET, target)).map(text);
+    assert_eq!(get("/docs/a%20b.txt?x=y").unwrap(), "0123456789");
+    assert_eq!(get("/docs/../docs/%61%20b.txt").unwrap(), "0123456789");
+    for (target, kind) in [
+        ("/docs/%2e%2e/%2e%2e/secret", Kind::Malformed),
+        ("/..%2fsecret", Kind::Malformed),
+        ("/%00", Kind::Malformed),
+        ("/up%2fsecret", Kind::NotFound),
+        ("/%2eenv", Kind::NotFound),
+        ("/%ff", Kind::NotFound),
+        ("/..%5csecret", Kind::NotFound),
+    ] {
+        assert_eq!(get(target).unwrap_err().kind, kind, "{target}");
+    }
+}
+
+#[test]
 fn the_prefix_of_the_route_is_not_looked_up() {
     let site = Site::new();
     let files = Files { prefix: "/static/".len(), ..site.files.clone() };
-    let get = |path| run(&files, &Request::example(Method::GET, path), path).unwrap();
+    let get = |path| serve(&files, &Request::example(Method::GET, "/"), path).unwrap();
     assert_eq!(text(get("/static/docs/a b.txt")), "0123456789");
     assert_eq!(text(get("/static/")), "home");
     assert_eq!(field(&get("/static"), header::LOCATION), "/static/");
@@ -130,8 +148,8 @@ fn the_prefix_of_the_route_is_not_looked_up() {
 #[test]
 fn head_says_the_length_without_a_body() {
     let site = Site::new();
-    let request = Request::example(Method::HEAD, "/docs/a b.txt").with(header::RANGE, "bytes=0-1");
-    let response = run(&site.files, &request, "/docs/a b.txt").unwrap();
+    let request = Request::example(Method::HEAD, "/").with(header::RANGE, "bytes=0-1");
+    let response = serve(&site.files, &request, "/docs/a b.txt").unwrap();
     assert_eq!((response.status.as_u16(), response.stated_length), (200, Some(10)));
     assert!(matches!(response.body, Body::Empty));
 }
@@ -140,7 +158,7 @@ fn head_says_the_length_without_a_body() {
 fn other_methods_are_told_which_work() {
     let site = Site::new();
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-        let response = run(&site.files, &Request::example(method, "/"), "/").unwrap();
+        let response = serve(&site.files, &Request::example(method, "/"), "/").unwrap();
         assert_eq!((response.status.as_u16(), field(&response, header::ALLOW)), (405, "GET, HEAD"));
     }
 }
@@ -152,24 +170,24 @@ fn a_known_file_is_not_sent_again() {
     for (name, validator) in [(header::IF_NONE_MATCH, header::ETAG), (header::IF_MODIFIED_SINCE, header::LAST_MODIFIED)]
     {
         let request = Request::example(Method::GET, "/").with(name, field(&first, validator));
-        let second = run(&site.files, &request, "/").unwrap();
+        let second = serve(&site.files, &request, "/").unwrap();
         assert_eq!(second.status, 304);
         assert_eq!(field(&second, header::ETAG), field(&first, header::ETAG));
         assert!(matches!(second.body, Body::Empty));
     }
     fs::write(site.files.root.join("index.html"), "changed").unwrap();
     let request = Request::example(Method::GET, "/").with(header::IF_NONE_MATCH, field(&first, header::ETAG));
-    assert_eq!(text(run(&site.files, &request, "/").unwrap()), "changed");
+    assert_eq!(text(serve(&site.files, &request, "/").unwrap()), "changed");
     let request = Request::example(Method::GET, "/").with(header::IF_MATCH, field(&first, header::ETAG));
-    assert_eq!(run(&site.files, &request, "/").unwrap().status, 412);
+    assert_eq!(serve(&site.files, &request, "/").unwrap().status, 412);
 }
 
 #[test]
 fn a_range_is_that_part_of_the_file() {
     let site = Site::new();
     let get = |range| {
-        let request = Request::example(Method::GET, "/docs/a b.txt").with(header::RANGE, range);
-        run(&site.files, &request, "/docs/a b.txt").unwrap()
+        let request = Request::example(Method::GET, "/").with(header::RANGE, range);
+        serve(&site.files, &request, "/docs/a b.txt").unwrap()
     };
     let part = get("bytes=2-4");
     assert_eq!((part.status.as_u16(), field(&part, header::CONTENT_RANGE)), (206, "bytes 2-4/10"));
@@ -248,7 +266,7 @@ fn what_may_not_be_read_is_forbidden() {
 fn a_root_that_is_gone_is_not_found() {
     let site = Site::new();
     let files = Files { root: site.outer.path().join("none"), ..site.files.clone() };
-    let gone = run(&files, &Request::example(Method::GET, "/"), "/").map(|_| ()).unwrap_err();
+    let gone = serve(&files, &Request::example(Method::GET, "/"), "/").map(|_| ()).unwrap_err();
     assert_eq!(gone.kind, Kind::NotFound);
 }
 
@@ -291,7 +309,7 @@ proptest! {
         let path = format!("/{}{}", parts.join("/"), if slash { "/" } else { "" });
         SITE.with(|site| {
             let request = Request::example(Method::GET, "/");
-            match run(&site.files, &request, &path) {
+            match serve(&site.files, &request, &path) {
                 Ok(response) if response.status == 200 => {
                     let served = text(response);
                     prop_assert!(["home", "docs", "0123456789"].contains(&&*served), "{path:?} served {served:?}");

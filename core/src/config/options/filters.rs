@@ -1,0 +1,129 @@
+//! The filters: what stands before a handler, sees the request on the way in and the answer on the way out.
+
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, Type, handlers::FIELDS, opt};
+
+pub(super) const ALL: &[&Constructor] = &[&HEADERS, &ALLOW, &DENY, &LIMIT, &AUTH, &CORS, &REWRITE, &COMPRESS, &CACHE];
+
+const REQUIRED: Literal = Literal::Unset("required");
+const LIST: Type = Type::Other("a list of strings", "{ string }");
+const KEY: Type = Type::Other("a string or a function", "string | (request: Request) -> string");
+
+const fn filter(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
+    Constructor::new(Kind::Filter, name, usage, doc)
+}
+
+const NETWORK: Opt =
+    opt("NETWORK", Type::Network, REQUIRED, "An address, a network, or `\"unix\"` for peers on unix sockets.");
+
+const ALLOW: Constructor =
+    filter("allow", "allow { \"10.0.0.0/8\", \"unix\" }", "Lets only these clients pass; all others get 403.")
+        .takes(&[NETWORK], 1)
+        .repeats();
+
+const DENY: Constructor =
+    filter("deny", "deny { \"192.0.2.0/24\" }", "These clients get 403.").takes(&[NETWORK], 1).repeats();
+
+const HEADERS: Constructor = filter(
+    "headers",
+    "headers { response = { set = { [\"X-Frame-Options\"] = \"DENY\" }, remove = { \"Server\" } } }",
+    "Edits headers: of the request before the handler sees it, of the answer before the client does. \
+     First `remove`, then `set`, then `add`. Headers that frame a message can't be touched.",
+)
+.options(&[
+    opt("request", Type::Table(EDIT), NONE, "Edits of the request."),
+    opt("response", Type::Table(EDIT), NONE, "Edits of the answer."),
+]);
+
+const EDIT: &[Opt] = &[
+    opt("set", FIELDS, NONE, "Replaces all values of these names."),
+    opt("add", FIELDS, NONE, "Adds to what is there."),
+    opt(
+        "remove",
+        Type::Other("a name or a list of names", "string | { string }"),
+        NONE,
+        "Removes all values of these names.",
+    ),
+];
+
+const LIMIT: Constructor = filter("limit", "limit { rate = \"5/s\" }", "Bounds how often, or how many at once.")
+    .options(&[
+        opt("rate", Type::Rate, NONE, "How often."),
+        opt("burst", COUNT, Literal::Unset("the rate"), "How many at once after a pause."),
+        opt("key", KEY, Literal::Text("client.ip"), "What is counted together."),
+        opt(
+            "by",
+            Type::Other("\"local\" or `redis \"URL\"`", "string | Redis"),
+            Literal::Text("local"),
+            "Where it is counted.",
+        ),
+        opt("concurrent", COUNT, NONE, "Requests at once."),
+        opt("status", Type::Integer(400, 599), Literal::Number(429), "The status of what is too much."),
+    ])
+    .later();
+
+const AUTH: Constructor = filter("auth", "auth { basic = \"./htpasswd\" }", "Who may pass.")
+    .options(&[
+        opt(
+            "basic",
+            Type::Other("a path or a table", "string | { [string]: string }"),
+            NONE,
+            "An htpasswd file, or names and hashes.",
+        ),
+        opt("jwt", Type::Table(JWT), NONE, "A signed token."),
+        opt("forward", Type::Other("a table", "{ [any]: any }"), NONE, "Ask an upstream, with a cache of its answers."),
+    ])
+    .later();
+
+const JWT: &[Opt] = &[
+    opt("secret", Type::Text, NONE, "A shared secret."),
+    opt("key", Type::Path, NONE, "A public key."),
+    opt("jwks", Type::Text, NONE, "The URL of a key set."),
+    opt("algorithms", LIST, NONE, "The algorithms taken."),
+    opt("issuer", Type::Text, NONE, "Who must have signed."),
+    opt("audience", Type::Text, NONE, "For whom it must be."),
+];
+
+const CORS: Constructor =
+    filter("cors", "cors { origins = { \"https://example.com\" } }", "Lets pages of other origins in.")
+        .options(&[
+            opt("origins", LIST, REQUIRED, "The origins."),
+            opt("methods", LIST, NONE, "The methods."),
+            opt("headers", LIST, NONE, "The headers."),
+            opt("credentials", Type::Bool, Literal::Bool(false), "Whether cookies may be sent."),
+            opt("max_age", TIME, NONE, "How long a browser may remember."),
+        ])
+        .later();
+
+const REWRITE: Constructor =
+    filter("rewrite", "rewrite(\"^/old/(.*)\", \"/new/$1\")", "Changes the path by a regular expression.")
+        .takes(
+            &[
+                opt("PATTERN", Type::Text, REQUIRED, "A regular expression."),
+                opt("REPLACEMENT", Type::Text, REQUIRED, "What stands in its place, with `$1`."),
+            ],
+            2,
+        )
+        .later();
+
+const COMPRESS: Constructor = filter("compress", "compress()", "Compresses answers.")
+    .options(&[
+        opt("types", LIST, Literal::Unset("text and its like"), "The media types."),
+        opt("min", Type::Size(0, 1 << 30), Literal::Text("1KiB"), "Shorter bodies stay as they are."),
+        opt("codings", LIST, Literal::Unset("zstd, br, gzip"), "The codings, best first."),
+        opt("level", Type::Integer(1, 22), NONE, "How hard to try."),
+    ])
+    .later();
+
+const CACHE: Constructor = filter("cache", "cache { ttl = \"10s\" }", "Keeps answers, by RFC 9111.")
+    .options(&[
+        opt("ttl", TIME, NONE, "Freshness where the origin states none."),
+        opt("key", KEY, Literal::Unset("method, host and URI"), "What is the same answer."),
+        opt("bypass", Type::Other("a function", "(request: Request) -> boolean"), NONE, "What goes past the cache."),
+        opt("statuses", Type::Other("a list of numbers", "{ number }"), NONE, "The statuses kept."),
+        opt("methods", LIST, NONE, "The methods kept."),
+        opt("size_max", Type::Size(0, u64::MAX), NONE, "Bytes of the largest answer kept."),
+        opt("grace", TIME, NONE, "How long a stale answer is served while a fresh one is fetched."),
+        opt("keep", TIME, NONE, "How long a stale answer is kept to be revalidated."),
+        opt("vary", LIST, NONE, "Request headers that tell answers apart."),
+    ])
+    .later();

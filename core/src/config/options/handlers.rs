@@ -1,0 +1,218 @@
+//! The handlers: what answers a request.
+
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, opt, word};
+
+pub(super) const ALL: &[&Constructor] =
+    &[&PROXY, &FILES, &REPLY, &REDIRECT, &CGI, &FASTCGI, &CHANNEL, &EXEC, &BRIDGE, &TUNNEL];
+
+const REQUIRED: Literal = Literal::Unset("required");
+const UPSTREAM: Type = Type::Other("an upstream or an address", "Upstream | string");
+const LIST: Type = Type::Other("a list of strings", "{ string }");
+const VARIABLES: Type = Type::Other("a table of strings", "{ [string]: string }");
+const HOOK: Type = Type::Other("a function", "(request: Request) -> any");
+
+const fn handler(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
+    Constructor::new(Kind::Handler, name, usage, doc)
+}
+
+const PROXY: Constructor = handler(
+    "proxy",
+    "proxy { app, timeout = \"30s\" }",
+    "Forwards to an upstream: one that was declared, its name, or an address (`\"127.0.0.1:3000\"`, \
+     `\"unix:/run/app.sock\"`). Bodies stream both ways. The whole raw path is sent as it was received.",
+)
+.takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream, the name of one, or an address.")], 1)
+.options(&[
+    opt("strip", Type::Text, NONE, "Removed from the front of the path, if it is there."),
+    opt(
+        "host",
+        Type::Text,
+        Literal::Text("keep"),
+        "The `Host` sent: `\"keep\"` what the client sent, `\"upstream\"` the endpoint's, or a name.",
+    ),
+    opt("timeout", TIME, Literal::Text("60s"), "From the request sent to the head of the answer; then 504."),
+    opt("body_timeout", TIME, Literal::Text("60s"), "Between two reads of the answer's body."),
+    opt(
+        "forwarded",
+        Type::Choice(FORWARDED),
+        Literal::Text("x"),
+        "`x`: `X-Forwarded-For/-Proto/-Host` and `X-Real-IP`; `rfc`: `Forwarded`.",
+    ),
+    opt(
+        "retry",
+        Type::Table(RETRY),
+        Literal::Unset("the upstream's"),
+        "Second attempts; what it doesn't say is as in the upstream.",
+    ),
+    opt(
+        "buffer",
+        Type::Size(4 << 10, 64 << 20),
+        Literal::Unset("the limit `buffer`"),
+        "Bytes of a body in flight, in each direction.",
+    ),
+    opt(
+        "upgrade",
+        Type::Bool,
+        Literal::Bool(true),
+        "Pass on `Upgrade` (WebSocket and any other); it becomes a tunnel.",
+    ),
+    opt("tunnel_timeout", TIME, NONE, "Silence after which a tunnel is cut; no other time-out touches it."),
+]);
+
+const FORWARDED: &[Word] = &[word("x"), word("rfc"), word("both"), word("off")];
+
+pub(in crate::config) const RETRY: &[Opt] = &[
+    opt("tries", Type::Integer(1, 100), Literal::Number(2), "Attempts in all, the first one counted."),
+    opt("budget", Type::Share, Literal::Share(0.2), "Retries as a share of requests."),
+];
+
+const FILES: Constructor = handler(
+    "files",
+    "files \"./public\"",
+    "Serves a folder. The path below the route's literal prefix names the file: with `[\"/static/*\"] = files \"./public\"`, \
+     `/static/x` is `public/x`. No `..` and no link leads out of the folder.",
+)
+.takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder; relative to the file that says it.")], 1)
+.options(&[
+    opt("index", Type::Text, Literal::Text("index.html"), "The file that stands for a folder."),
+    opt("listing", Type::Bool, Literal::Bool(false), "List a folder without index.").later(),
+    opt("dotfiles", Type::Bool, Literal::Bool(false), "Serve names that begin with a dot.").later(),
+    opt("precompressed", Type::Bool, Literal::Bool(true), "Send `x.br`, `x.zst` or `x.gz` for `x`.").later(),
+    opt("cache_control", Type::Text, NONE, "The `Cache-Control` of every answer.").later(),
+    opt("try", LIST, NONE, "Files to try in turn.").later(),
+    opt("mime", VARIABLES, NONE, "More media types, by file ending.").later(),
+]);
+
+const REPLY: Constructor = handler(
+    "reply",
+    "reply(200, \"hello\\n\", { [\"Cache-Control\"] = \"no-store\" })",
+    "A fixed answer. A table as body is sent as JSON; a list as a header's value sends the header once for each.",
+)
+.takes(
+    &[
+        opt("STATUS", Type::Integer(200, 599), REQUIRED, "The status."),
+        opt(
+            "BODY",
+            Type::Other("a string or a table", "string | { [any]: any }"),
+            Literal::Unset("empty"),
+            "A string, or a table for JSON.",
+        ),
+        opt("HEADERS", FIELDS, NONE, "More headers. `Content-Type` is text/plain or application/json unless given."),
+    ],
+    1,
+);
+
+pub(super) const FIELDS: Type = Type::Other("a table of headers", "{ [string]: string | { string } }");
+
+const REDIRECT: Constructor = handler(
+    "redirect",
+    "redirect(\"https://{host}{uri}\", 301)",
+    "Sends the client to another URL. `{host}`, `{uri}` (path and query), `{path}`, `{query}` and the route's own \
+     parameters are filled in.",
+)
+.takes(
+    &[
+        opt("TO", Type::Text, REQUIRED, "The URL or path."),
+        opt("STATUS", Type::Integer(301, 308), Literal::Number(302), "301, 302, 303, 307 or 308."),
+    ],
+    1,
+);
+
+const CGI: Constructor = handler("cgi", "cgi \"./cgi-bin\"", "Programs of a folder, by RFC 3875.")
+    .takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder.")], 1)
+    .options(&[
+        opt("timeout", TIME, Literal::Text("60s"), "For one answer."),
+        opt("env", VARIABLES, NONE, "More environment variables."),
+        opt("processes_max", COUNT, Literal::Number(64), "Processes at once."),
+    ])
+    .later();
+
+const FASTCGI: Constructor =
+    handler("fastcgi", "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }", "php-fpm and its like.")
+        .takes(&[opt("ADDRESS", Type::Text, REQUIRED, "Where it listens.")], 1)
+        .options(&[
+            opt("root", Type::Path, NONE, "The folder of the scripts."),
+            opt("index", Type::Text, Literal::Text("index.php"), "The script that stands for a folder."),
+            opt("params", VARIABLES, NONE, "More parameters."),
+            opt("split", Type::Text, NONE, "Where a path is split into script and path info."),
+        ])
+        .later();
+
+const CHANNEL: Constructor = handler(
+    "channel",
+    "channel { \"chat:{room}\", history = 100, presence = true }",
+    "One URL at which clients subscribe and publish: WebSocket, event stream, long poll, POST.",
+)
+.takes(&[opt("NAME", Type::Text, REQUIRED, "The channel; route parameters are filled in.")], 1)
+.options(&[
+    opt("history", Type::Integer(0, 1_000_000), Literal::Number(0), "Messages kept."),
+    opt("ttl", TIME, Literal::Text("1h"), "How long a message is kept."),
+    opt("presence", Type::Bool, Literal::Bool(false), "Keep the list of who is there."),
+    opt("join_leave", Type::Bool, Literal::Bool(false), "Tell who comes and goes."),
+    opt(
+        "publish",
+        Type::Other("\"client\", \"server\" or a function", "string | (request: Request, message: string) -> any"),
+        Literal::Text("client"),
+        "Who may publish.",
+    ),
+    opt("subscribe", HOOK, NONE, "Who may subscribe, and as whom; guards history and presence too."),
+    opt("delete", HOOK, Literal::Unset("the admin API only"), "Who may drop the history."),
+    opt("origins", LIST, Literal::Unset("the same origin"), "Foreign origins that browsers may come from."),
+    opt("field", Type::Text, NONE, "The field of a form that is the message."),
+    opt("poll_timeout", TIME, Literal::Text("25s"), "How long a poll is held."),
+    opt("ping", TIME, Literal::Text("25s"), "The time between two pings."),
+    opt("message_max", Type::Size(1, 1 << 30), Literal::Text("64KiB"), "Bytes of a message."),
+    opt("queue_max", Type::Size(1 << 10, 1 << 40), Literal::Text("1MiB"), "Bytes that wait for a slow subscriber."),
+    opt(
+        "slow",
+        Type::Choice(&[word("disconnect"), word("drop_oldest"), word("latest")]),
+        Literal::Text("disconnect"),
+        "What happens to a slow subscriber.",
+    ),
+    opt("protocols", LIST, Literal::Unset("plain"), "Client protocols spoken beside the plain one."),
+])
+.later();
+
+const EXEC: Constructor = handler(
+    "exec",
+    "exec { \"./clock.sh\" }",
+    "A program as a WebSocket: one process a connection, lines are messages.",
+)
+.takes(&[opt("PROGRAM", Type::Text, REQUIRED, "The program, then its arguments.")], 1)
+.repeats()
+.options(&[
+    opt("shared", Type::Bool, Literal::Bool(false), "One process for all clients."),
+    opt("framing", Type::Choice(FRAMING), Literal::Text("lines"), "What separates messages."),
+    opt("channel", Type::Text, NONE, "The channel that its output is published to."),
+    opt("dir", Type::Path, NONE, "A folder of programs, chosen by the path."),
+    opt("processes_max", COUNT, Literal::Number(1024), "Processes at once."),
+    opt("stderr", Type::Choice(&[word("log"), word("client")]), Literal::Text("log"), "Where its standard error goes."),
+    opt("env", VARIABLES, NONE, "More environment variables."),
+    opt("passenv", LIST, NONE, "Our own variables that it gets."),
+    opt("cwd", Type::Path, NONE, "Its working folder."),
+    opt("user", Type::Text, NONE, "Whom it runs as."),
+    opt(
+        "limits",
+        Type::Other("a table of limits", "{ cpu: Duration?, memory: Size?, files: number? }"),
+        NONE,
+        "Its resource limits.",
+    ),
+    opt("line_max", Type::Size(1, 1 << 30), Literal::Text("1MiB"), "Bytes of a line."),
+    opt("close", TIME_OR_ZERO, Literal::Text("0s"), "How long it gets to end."),
+    opt("ping", TIME, NONE, "The time between two pings."),
+    opt("origins", LIST, Literal::Unset("the same origin"), "Foreign origins that browsers may come from."),
+])
+.later();
+
+const FRAMING: &[Word] = &[word("lines"), word("raw"), word("length")];
+
+const BRIDGE: Constructor = handler("bridge", "bridge { \"127.0.0.1:7000\" }", "A WebSocket to a TCP or unix socket.")
+    .takes(&[opt("ADDRESS", Type::Text, REQUIRED, "Where it goes.")], 1)
+    .options(&[opt("framing", Type::Choice(FRAMING), Literal::Text("lines"), "What separates messages.")])
+    .later();
+
+const TUNNEL: Constructor =
+    handler("tunnel", "tunnel(app)", "Raw TCP both ways, for `listen { …, tcp = tunnel(app) }`.")
+        .takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream.")], 1)
+        .options(&[opt("idle_timeout", TIME, NONE, "Silence after which it is cut.")])
+        .later();

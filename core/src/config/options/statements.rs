@@ -1,0 +1,266 @@
+//! The statements: what stands at the top of a file.
+
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, opt, word};
+
+pub(super) const ALL: &[&Constructor] = &[
+    &LISTEN,
+    &SITE,
+    &ADMIN,
+    &LOG,
+    &WORKERS,
+    &TRUST,
+    &LIMITS,
+    &DRAIN,
+    &ERRORS,
+    &USER,
+    &BROKER,
+    &CACHE_DISK,
+    &ACME,
+    &EVERY,
+    &ON_START,
+];
+
+const fn statement(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
+    Constructor::new(Kind::Statement, name, usage, doc)
+}
+
+const ADDRESS: Opt = opt("ADDRESS", Type::Address, Literal::Unset("required"), "Where to listen.");
+
+const LISTEN: Constructor = statement(
+    "listen",
+    "listen \"127.0.0.1:8080\"",
+    "An address to accept connections on; as many as wanted, at least one. `\":8080\"` is that port on all addresses, \
+     IPv4 and IPv6; `\"unix:/run/rsp.sock\"` is a unix socket; port 0 is any free port.",
+)
+.takes(&[ADDRESS], 1)
+.options(&[
+    opt("mode", Type::Mode, Literal::Text("0660"), "Permission bits of a unix socket."),
+    opt(
+        "backlog",
+        Type::Integer(1, 65535),
+        Literal::Number(4096),
+        "Connections that the kernel keeps until they are accepted.",
+    ),
+    opt(
+        "tls",
+        Type::Other("true or a table", "boolean | { min: string? }"),
+        Literal::Bool(false),
+        "TLS with the certificates of the sites; `{ min = \"1.2\" }` bounds the version.",
+    )
+    .later(),
+    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 by prior knowledge without TLS; TLS always offers it.")
+        .later(),
+    opt(
+        "proxy_protocol",
+        Type::Bool,
+        Literal::Bool(false),
+        "A PROXY protocol header is mandatory, and the peer must be in `trust`.",
+    )
+    .later(),
+    opt(
+        "tcp",
+        Type::Other("a `tunnel`", "Handler"),
+        NONE,
+        "Everything goes through this tunnel, whatever the protocol.",
+    )
+    .later(),
+]);
+
+pub(in crate::config) const SITE: Constructor = statement(
+    "site",
+    "site \"example.com\" { [\"/*\"] = proxy \"127.0.0.1:3000\" }",
+    "What answers for a host: `site \"a\"`, `site { \"a\", \"*.b\" }` for several, `site \"*\"` for any other. \
+     `\"*.b\"` is every name below `b`, not `b` itself; the exact name wins, then the longest suffix, then `\"*\"`. \
+     Keys with a `/` are routes, all others options. `site \"a\" (handler)` is short for `{ [\"/*\"] = handler }`. \
+     Options may also stand beside the hosts: `site { \"a\", listen = \":80\" } { … }`.",
+)
+.options(&[
+    opt(
+        "listen",
+        Type::Other("a listener's address or a list of them", "string | { string }"),
+        Literal::Unset("all listeners"),
+        "Answer on these listeners only.",
+    ),
+    opt("limits", Type::Table(LIMITS.options), Literal::Unset("those of `limits`"), "Its own limits; what it doesn't say is as in `limits`."),
+    opt("log", Type::Table(LOG.options), Literal::Unset("that of `log`"), "Its own access log; what it doesn't say is as in `log`."),
+    opt(
+        "tls",
+        Type::Other("a certificate", "any"),
+        NONE,
+        "`{ cert, key, client_ca, min }`, a list of those, `\"acme\"`, `passthrough(upstream)` or `{ certificate = function }`.",
+    )
+    .later(),
+    opt("errors", Type::Other("a table of pages", "{ [number | string]: string }"), NONE, "Its own error pages, as in `errors`.").later(),
+    opt("redirect_http", Type::Bool, Literal::Bool(false), "Answer plain HTTP with a redirect to HTTPS.").later(),
+    opt("hsts", Type::Other("true or a duration", "boolean | Duration"), Literal::Bool(false), "Send `Strict-Transport-Security`.").later(),
+]);
+
+const ADMIN: Constructor = statement(
+    "admin",
+    "admin { \"127.0.0.1:9600\", token = env \"TOKEN\" }",
+    "Where the admin API listens. Without it: a unix socket with mode 0600 beside the config file, at its path with \
+     `.sock` at the end. A TCP address needs a token. The socket is never reachable through `files`.",
+)
+.takes(&[ADDRESS], 1)
+.options(&[opt("token", Type::Text, NONE, "What a client must send as `Authorization: Bearer …`; required for TCP.")]);
+
+const FORMATS: &[Word] = &[word("combined"), word("common"), word("json"), word("none")];
+
+const LOG: Constructor = statement(
+    "log",
+    "log { format = \"json\", to = \"/var/log/rsp/access.log\" }",
+    "The access log. rsp's own messages go to standard error, at the level of the environment variable `RSP_LOG` (info).",
+)
+.options(&[
+    opt("format", Type::Choice(FORMATS), Literal::Text("combined"), "The layout of a line; `none` is no access log."),
+    opt("to", Type::Text, Literal::Text("stdout"), "A path, reopened on USR1, or `\"stdout\"`."),
+]);
+
+const WORKERS: Constructor = statement(
+    "workers",
+    "workers(2)",
+    "How many workers share the work, one thread each. It can't change on reload; a try is a warning.",
+)
+.takes(&[opt("COUNT", Type::Integer(1, 1024), Literal::Unset("one a core"), "How many.")], 1);
+
+const TRUST: Constructor = statement(
+    "trust",
+    "trust { \"unix\", \"10.0.0.0/8\" }",
+    "Whose `X-Forwarded-*`, `Forwarded`, PROXY header and `X-Debug` are believed. Without it: nobody's.",
+)
+.takes(
+    &[opt(
+        "NETWORK",
+        Type::Network,
+        Literal::Unset("nobody"),
+        "An address, a network, or `\"unix\"` for peers on unix sockets.",
+    )],
+    1,
+)
+.repeats();
+
+const BUFFER: Type = Type::Size(4 << 10, 64 << 20);
+
+const LIMITS: Constructor = statement(
+    "limits",
+    "limits { body = \"10MiB\", connections = 20000 }",
+    "Every bound, for the whole process; the key `limits` of a site overrides what can be told by site.",
+)
+.options(&[
+    opt(
+        "head",
+        Type::Size(256, 1 << 20),
+        Literal::Text("16KiB"),
+        "Bytes of a request head; a longer one is answered 431.",
+    ),
+    opt("headers", Type::Integer(1, 1000), Literal::Number(100), "Fields in a request head; more are answered 431."),
+    opt(
+        "uri",
+        Type::Size(16, 1 << 20),
+        Literal::Text("8KiB"),
+        "Bytes of a request target; a longer one is answered 414.",
+    ),
+    opt("body", Type::Size(0, u64::MAX), NONE, "Bytes of a request body; a larger one is answered 413."),
+    opt("head_timeout", TIME, Literal::Text("10s"), "From the first byte of a head to its end; then 408."),
+    opt("idle_timeout", TIME, Literal::Text("75s"), "Between two requests of a connection."),
+    opt("body_timeout", TIME, Literal::Text("60s"), "Between two reads of a request body."),
+    opt("write_timeout", TIME, Literal::Text("60s"), "Without progress of a write to the client."),
+    opt(
+        "connections",
+        COUNT,
+        Literal::Number(100_000),
+        "Open client connections, all workers; more wait in the kernel.",
+    ),
+    opt("connections_per_client", COUNT, NONE, "Open connections of one client address."),
+    opt("requests_per_connection", COUNT, NONE, "Requests on one connection; then it is closed."),
+    opt("buffer", BUFFER, Literal::Text("64KiB"), "Bytes of a body in flight, in each direction."),
+    opt("tunnels", COUNT, NONE, "Open tunnels, WebSockets among them; more are answered 503."),
+    opt(
+        "script_cpu",
+        Type::Duration(1, 60_000),
+        Literal::Text("50ms"),
+        "CPU time of one call of a function; then 500.",
+    ),
+    opt(
+        "script_memory",
+        Type::Size(64 << 10, 1 << 40),
+        Literal::Text("64MiB"),
+        "Bytes by which one call of a function may grow its memory.",
+    ),
+    opt("channels", COUNT, Literal::Number(1_000_000), "Channels.").later(),
+    opt("cache", Type::Size(0, u64::MAX), Literal::Text("256MiB"), "Memory of the cache, all workers.").later(),
+]);
+
+const DRAIN: Constructor = statement(
+    "drain",
+    "drain \"30s\"",
+    "How long TERM and `rsp drain` wait for what is open; what is still open then is closed.",
+)
+.takes(&[opt("DURATION", TIME_OR_ZERO, Literal::Text("30s"), "How long.")], 1);
+
+const ERRORS: Constructor = statement(
+    "errors",
+    "errors { [502] = \"./502.html\", [\"5xx\"] = \"./error.html\" }",
+    "Bodies of error answers: by status, by class (`\"5xx\"`), or from a function; also a key in a site.",
+)
+.later();
+
+const USER: Constructor =
+    statement("user", "user \"www-data\"", "Whom to run as after binding: `\"name\"` or `\"name:group\"`.")
+        .takes(&[opt("USER", Type::Text, Literal::Unset("required"), "The name, or `name:group`.")], 1)
+        .later();
+
+const BROKER: Constructor = statement(
+    "broker",
+    "broker { redis = \"redis://127.0.0.1:6379/0\" }",
+    "What carries channels between processes: `\"memory\"`, or a Redis.",
+)
+.takes(&[opt("KIND", Type::Choice(&[word("memory")]), Literal::Text("memory"), "Within this process only.")], 0)
+.options(&[
+    opt("redis", Type::Text, NONE, "A `redis://` URL."),
+    opt("prefix", Type::Text, Literal::Text("rsp:"), "Before every key."),
+    opt("timeout", TIME, Literal::Text("2s"), "For one answer of Redis."),
+])
+.later();
+
+const CACHE_DISK: Constructor = statement(
+    "cache_disk",
+    "cache_disk { \"/var/cache/rsp\", size = \"10GiB\" }",
+    "A second tier of the cache, on disk.",
+)
+.takes(&[opt("PATH", Type::Path, Literal::Unset("required"), "The folder.")], 1)
+.options(&[opt("size", Type::Size(1 << 20, u64::MAX), Literal::Unset("required"), "Bytes at most.")])
+.later();
+
+const CHALLENGES: &[Word] = &[word("http-01"), word("tls-alpn-01")];
+
+const ACME: Constructor = statement(
+    "acme",
+    "acme { email = \"me@example.com\" }",
+    "Certificates from an ACME authority, for sites with `tls = \"acme\"`.",
+)
+.options(&[
+    opt("email", Type::Text, NONE, "Whom the authority may write to."),
+    opt("directory", Type::Text, Literal::Unset("Let's Encrypt"), "The authority's URL."),
+    opt("cache", Type::Path, NONE, "The folder for keys and certificates."),
+    opt("challenge", Type::Choice(CHALLENGES), Literal::Text("http-01"), "How control of a name is proved."),
+])
+.later();
+
+const FUNCTION: Type = Type::Other("a function", "() -> ()");
+
+const EVERY: Constructor =
+    statement("every", "every(\"10s\", function() … end)", "Runs a function again and again, on worker 1.")
+        .takes(
+            &[
+                opt("DURATION", TIME, Literal::Unset("required"), "The time between two starts."),
+                opt("FUNCTION", FUNCTION, Literal::Unset("required"), "What to run."),
+            ],
+            2,
+        )
+        .later();
+
+const ON_START: Constructor =
+    statement("on_start", "on_start(function() … end)", "Runs a function once at the start, on worker 1.")
+        .takes(&[opt("FUNCTION", FUNCTION, Literal::Unset("required"), "What to run.")], 1)
+        .later();

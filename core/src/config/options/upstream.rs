@@ -1,0 +1,117 @@
+//! `upstream`: a group of endpoints and how one of them is chosen.
+
+use super::{
+    COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, handlers::RETRY, later_word, opt,
+    word,
+};
+
+pub(super) const ALL: &[&Constructor] = &[&UPSTREAM];
+
+pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
+    Kind::Statement,
+    "upstream",
+    "upstream \"app\" { \"127.0.0.1:3000\", { \"127.0.0.1:3001\", weight = 2 }, balance = \"least_connections\" }",
+    "A group of endpoints that share work, for `proxy(app)` or `proxy \"app\"`. The name may be left out: \
+     `upstream { \"127.0.0.1:3000\" }`. States (health, position of the round robin, requests in flight) live under \
+     the name across reloads.",
+)
+.takes(
+    &[opt(
+        "ENDPOINT",
+        Type::Other("an endpoint", "Endpoint"),
+        Literal::Unset("required"),
+        "`\"host:port\"`, `\"unix:/path\"`, or `{ ADDRESS, … }` with the options of an endpoint.",
+    )],
+    1,
+)
+.repeats()
+.options(&[
+    opt("balance", Type::Choice(BALANCES), Literal::Text("round_robin"), "How an endpoint is chosen."),
+    opt(
+        "outlier",
+        Type::Table(OUTLIER),
+        Literal::Unset("its defaults"),
+        "When a failing endpoint is left out for a while.",
+    ),
+    opt("connect_timeout", TIME, Literal::Text("5s"), "To establish a connection."),
+    opt("keepalive", Type::Integer(0, 65535), Literal::Number(64), "Idle connections kept, a worker and endpoint."),
+    opt("keepalive_timeout", TIME, Literal::Text("60s"), "How long an idle connection is kept."),
+    opt(
+        "retry",
+        Type::Table(RETRY),
+        Literal::Unset("its defaults"),
+        "Second attempts, on another endpoint, where repeating is safe.",
+    ),
+    opt(
+        "key",
+        Type::Other("a string or a function", "string | (request: Request) -> string"),
+        Literal::Text("client.ip"),
+        "What `hash` hashes: `client.ip`, `header:NAME`, `cookie:NAME`, `uri`, or a function.",
+    )
+    .later(),
+    opt("sticky", Type::Text, NONE, "The cookie that keeps a client on its endpoint.").later(),
+    opt("probe", Type::Table(PROBE), NONE, "Active health checks.").later(),
+    opt("max_connections", COUNT, NONE, "Open connections to each endpoint.").later(),
+    opt("queue", Type::Table(QUEUE), NONE, "Where requests wait when all endpoints are full or down.").later(),
+    opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share.")
+        .later(),
+    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints.").later(),
+    opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints.").later(),
+    opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Sends a PROXY protocol header.").later(),
+    opt("resolve", Type::Choice(&[word("ttl")]), Literal::Text("ttl"), "When names are resolved again.").later(),
+]);
+
+pub(in crate::config) const ENDPOINT: &[Opt] = &[
+    opt("weight", Type::Integer(1, 65535), Literal::Number(1), "Its share of the traffic, relative to the others."),
+    opt("backup", Type::Bool, Literal::Bool(false), "Used only when no other endpoint is available."),
+    opt("name", Type::Text, Literal::Unset("the address"), "Its name in logs and metrics."),
+    opt("max_connections", COUNT, NONE, "Open connections to it.").later(),
+];
+
+const BALANCES: &[Word] =
+    &[word("round_robin"), word("least_connections"), word("power_of_two"), later_word("hash"), later_word("random")];
+
+pub(in crate::config) const OUTLIER: &[Opt] = &[
+    opt(
+        "failures",
+        Type::Integer(1, 1000),
+        Literal::Number(3),
+        "Bad answers in a row; a failed connect counts as three.",
+    ),
+    opt("eject", TIME, Literal::Text("10s"), "The first time out; each one that follows is twice as long."),
+    opt("eject_max", TIME, Literal::Text("5m"), "The longest time out."),
+    opt(
+        "max_ejected",
+        Type::Share,
+        Literal::Share(0.5),
+        "How much of the group may be out at once; never the last endpoint.",
+    ),
+    opt("error_rate", Type::Share, NONE, "Bad answers as a share of all, in place of a row of them.").later(),
+    opt("slow", TIME, NONE, "An answer slower than this is a bad one.").later(),
+];
+
+const PROBE: &[Opt] = &[
+    opt("path", Type::Text, NONE, "The path to ask for."),
+    opt("tcp", Type::Bool, Literal::Bool(false), "A connect is enough."),
+    opt("method", Type::Text, Literal::Text("GET"), "The method."),
+    opt("host", Type::Text, NONE, "The `Host` to send."),
+    opt("every", TIME, Literal::Text("2s"), "The time between two probes."),
+    opt("timeout", TIME, Literal::Text("1s"), "For one probe."),
+    opt("fall", COUNT, Literal::Number(2), "Failures in a row that take it out."),
+    opt("rise", COUNT, Literal::Number(2), "Successes in a row that bring it back."),
+    opt("status", Type::Text, Literal::Text("200-399"), "The statuses that are successes."),
+    opt("body", Type::Text, NONE, "What the body must contain."),
+];
+
+const QUEUE: &[Opt] = &[
+    opt("size", Type::Integer(0, 1_000_000), Literal::Number(0), "Requests that wait."),
+    opt("timeout", TIME, Literal::Text("1s"), "How long one waits; then 503."),
+];
+
+const TLS: &[Opt] = &[
+    opt("ca", Type::Path, Literal::Unset("the system's"), "Whose certificates are believed."),
+    opt("server_name", Type::Text, Literal::Unset("the endpoint's host"), "The name to ask for and to verify."),
+    opt("cert", Type::Path, NONE, "Our own certificate."),
+    opt("key", Type::Path, NONE, "Our own key."),
+    opt("verify", Type::Bool, Literal::Bool(true), "Whether the endpoint's certificate must be right."),
+];

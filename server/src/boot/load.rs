@@ -1,0 +1,116 @@
+//! A config file, or the text of a one-line command, becomes a checked config.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rsp_core::config::{self, Config, Context, PathKind};
+
+use crate::{error, script};
+
+/// Where a config comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// The text that a one-line command stands for, and the port that names its admin socket.
+    Command {
+        /// The config.
+        text: String,
+        /// The folder its paths are relative to.
+        folder: PathBuf,
+        /// Its admin socket.
+        admin: PathBuf,
+    },
+}
+
+/// A checked config and what workers need to run its functions.
+pub struct Loaded {
+    /// The checked config.
+    pub config: Arc<Config>,
+    /// The texts it was evaluated from.
+    pub sources: Arc<script::Sources>,
+    /// Rendered warnings; empty if there are none.
+    pub warnings: String,
+}
+
+impl Origin {
+    /// The admin socket where the config names no other.
+    pub fn admin_socket(&self) -> PathBuf {
+        match self {
+            Self::File(path) => crate::remote::default_admin_path(path),
+            Self::Command { admin, .. } => admin.clone(),
+        }
+    }
+}
+
+/// Evaluates and checks; the error is the rendered diagnostic.
+pub fn load(origin: &Origin) -> Result<Loaded, String> {
+    let evaluated = match origin {
+        Origin::File(path) => script::load(path),
+        Origin::Command { text, folder, .. } => script::load_text(text, folder),
+    };
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.render())?;
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let admin = folder.join(origin.admin_socket());
+    let context = Context { folder: &folder, admin_socket: &admin, probe: &probe };
+    let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
+    match config::check(&file, &context) {
+        Ok((config, warnings)) => {
+            Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
+        }
+        Err(found) => Err(script::legacy_prefix(&file) + &render(&found)),
+    }
+}
+
+/// What is at a path, for the checks that need to know.
+pub fn probe(path: &Path) -> PathKind {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => match std::fs::read_dir(path) {
+            Ok(_) => PathKind::Folder,
+            Err(_) => PathKind::Denied,
+        },
+        Ok(_) => PathKind::File,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => PathKind::Missing,
+        Err(_) => PathKind::Denied,
+    }
+}
+
+/// The routes as `rsp check` prints them.
+pub fn routing_table(config: &Config) -> String {
+    let mut out = String::new();
+    for listener in &config.listeners {
+        let _ = writeln!(out, "listen {}", listener.address);
+    }
+    for site in &config.sites {
+        let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "\nsite {}", hosts.join(" "));
+        let width = site.routes.iter().map(|route| route.pattern.as_str().len()).max().unwrap_or_default();
+        for route in &site.routes {
+            let method = route.method.as_ref().map_or("*", |method| method.as_str());
+            let chain = chain(&route.chain);
+            let _ = writeln!(out, "  {method:<7} {:<width$}  {chain}", route.pattern.as_str());
+        }
+    }
+    out
+}
+
+/// Filters and handler in the words of the config.
+fn chain(chain: &config::Chain) -> String {
+    let filters = chain.filters.iter().map(|filter| match filter {
+        config::Filter::Allow(_) => "allow, ",
+        config::Filter::Deny(_) => "deny, ",
+        config::Filter::Headers(_) => "headers, ",
+        config::Filter::Function(_) => "function, ",
+    });
+    let handler = match &chain.handler {
+        config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
+        config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
+        config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
+        config::Handler::Function(_) => "function".to_owned(),
+    };
+    filters.collect::<String>() + &handler
+}

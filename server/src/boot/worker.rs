@@ -1,0 +1,153 @@
+//! One worker thread: its runtime, its inbox and its listening sockets.
+
+use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
+
+use rsp_core::config::{Address, Limits};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    dispatch::{Current, Worker},
+    limit::Connections,
+    listen::{Share, accept},
+    observe::Metrics,
+    protocol::Origin,
+    route::Snapshot,
+    script::{Engine, Sources},
+    upstream::Registry,
+};
+
+/// What every worker shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// Upstreams by name.
+    pub registry: Arc<Registry>,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+    /// Open connections of the process.
+    pub connections: Arc<Connections>,
+}
+
+/// A config for a worker: the snapshot, and what its functions are made from.
+#[derive(Clone)]
+pub struct Plan {
+    /// Sites and routes.
+    pub snapshot: Arc<Snapshot>,
+    /// Texts of the config; None when it has no functions.
+    pub sources: Option<Arc<Sources>>,
+}
+
+/// What the control thread tells a worker.
+pub enum Message {
+    /// Get ready for another config, and say whether that worked.
+    Prepare(Plan, oneshot::Sender<Result<(), String>>),
+    /// Serve from what was prepared.
+    Commit,
+    /// Accept from one more address.
+    Listen(Address, Share),
+    /// Empty and close an address.
+    Unlisten(Address),
+    /// Stop accepting, end what is idle; answer when no connection is left.
+    Drain(oneshot::Sender<()>),
+}
+
+/// The control thread's end of a worker. Control waits for each answer, so its inbox never holds more than a config's
+/// worth of messages.
+pub struct Handle {
+    /// Where messages go.
+    pub inbox: mpsc::UnboundedSender<Message>,
+}
+
+/// Starts a worker; fails when its functions can't be built.
+pub fn spawn(number: usize, plan: Plan, shared: Shared) -> Result<Handle, String> {
+    let (inbox, messages) = mpsc::unbounded_channel();
+    let (ready, started) = std::sync::mpsc::channel();
+    let spawned = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let runtime = match tokio::runtime::LocalRuntime::new() {
+            Ok(runtime) => runtime,
+            Err(e) => return drop(ready.send(Err(e.to_string()))),
+        };
+        runtime.block_on(async move {
+            match prepare(plan) {
+                Ok(current) => {
+                    // The control thread waits for this.
+                    let _ = ready.send(Ok(()));
+                    work(current, shared, messages).await;
+                }
+                Err(e) => drop(ready.send(Err(e))),
+            }
+        });
+    });
+    spawned.map_err(|e| e.to_string())?;
+    started.recv().map_err(|_| "the worker ended while it started".to_owned())??;
+    Ok(Handle { inbox })
+}
+
+fn prepare(plan: Plan) -> Result<Current, String> {
+    let engine = match plan.sources {
+        None => None,
+        Some(sources) => Some(Rc::new(engine(&sources, &plan.snapshot)?)),
+    };
+    Ok(Current { snapshot: plan.snapshot, engine })
+}
+
+fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String> {
+    let limits: &Limits = &snapshot.config.limits;
+    let upstreams = snapshot.config.upstreams.clone();
+    Engine::new(sources, snapshot.config.functions, limits, upstreams).map_err(|failed| failed.render())
+}
+
+async fn work(current: Current, shared: Shared, mut messages: mpsc::UnboundedReceiver<Message>) {
+    let worker = Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics));
+    let sweeping = Rc::clone(&worker);
+    tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
+    let mut listening: HashMap<Address, oneshot::Sender<()>> = HashMap::new();
+    let mut prepared = None;
+    while let Some(message) = messages.recv().await {
+        match message {
+            Message::Prepare(plan, answer) => {
+                let outcome = prepare(plan).map(|current| prepared = Some(current));
+                // A control thread that gave up on the reload needs no answer.
+                let _ = answer.send(outcome);
+            }
+            Message::Commit => {
+                if let Some(current) = prepared.take() {
+                    worker.replace(current);
+                }
+            }
+            Message::Listen(address, share) => {
+                let stop = open(share, &address, &worker, &shared);
+                listening.insert(address, stop);
+            }
+            Message::Unlisten(address) => drop(listening.remove(&address)),
+            Message::Drain(emptied) => {
+                listening.clear();
+                drain(&worker, emptied);
+            }
+        }
+    }
+}
+
+fn open(share: Share, address: &Address, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<()> {
+    let (stop, stopped) = oneshot::channel();
+    let counts = shared.metrics.listener(&address.to_string());
+    let origin = Rc::new(Origin { address: address.clone(), counts });
+    let (worker, connections) = (Rc::clone(worker), Arc::clone(&shared.connections));
+    tokio::task::spawn_local(async move {
+        let ended: io::Result<()> = accept(share, Rc::clone(&origin), worker, connections, stopped).await;
+        if let Err(e) = ended {
+            tracing::error!("{}: {e}", origin.address);
+        }
+    });
+    stop
+}
+
+fn drain(worker: &Rc<Worker>, emptied: oneshot::Sender<()>) {
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        // The accept loops take what is queued first.
+        tokio::task::yield_now().await;
+        worker.drain.begin();
+        worker.drain.emptied().await;
+        let _ = emptied.send(());
+    });
+}

@@ -1,0 +1,246 @@
+//! The life of one request on one page: site and route, limits, filters, handler, filters again, log.
+//!
+//! **Invariant:** every request ends in exactly one answer and one line of the log, whatever failed.
+
+mod refusal;
+mod ticket;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use rsp_core::{
+    config::{Address, FunctionId, Limits},
+    frame::http1::Framing,
+    route::{Params, Path},
+};
+
+pub use self::ticket::Ticket;
+use crate::{
+    error::{Fault, Kind},
+    filter::Filter,
+    handler::{Context, Handler},
+    message::{Body, Request, Response},
+    observe::Metrics,
+    route::{Found, Route, Snapshot},
+    script::{Engine, Outcome, Visit},
+    shutdown::Drain,
+    upstream::{Pools, Registry},
+};
+
+/// What one worker serves requests with.
+pub struct Worker {
+    current: RefCell<Rc<Current>>,
+    /// Idle upstream connections.
+    pub pools: Pools,
+    /// Upstreams of the process.
+    pub registry: Arc<Registry>,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+    /// Its end.
+    pub drain: Rc<Drain>,
+}
+
+/// The running config as this worker sees it.
+pub struct Current {
+    /// Sites and routes.
+    pub snapshot: Arc<Snapshot>,
+    /// The functions of the same load; None when the config has none.
+    pub engine: Option<Rc<Engine>>,
+}
+
+/// A response, and what must be told when it is out.
+pub struct Answer {
+    /// What the client gets.
+    pub response: Response,
+    /// Counts and logs the request.
+    pub ticket: Ticket,
+    /// Without progress of a write.
+    pub write_timeout: Duration,
+}
+
+impl Worker {
+    /// A worker that serves `current`.
+    pub fn new(current: Current, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Rc<Self> {
+        Rc::new(Self {
+            current: RefCell::new(Rc::new(current)),
+            pools: Pools::default(),
+            registry,
+            metrics,
+            drain: Rc::default(),
+        })
+    }
+
+    /// The running config; hold it for a moment, not for a request.
+    pub fn current(&self) -> Rc<Current> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Serves the next request from another config.
+    pub fn replace(&self, current: Current) {
+        *self.current.borrow_mut() = Rc::new(current);
+    }
+
+    /// Answers one request.
+    pub async fn serve(&self, listener: &Address, mut request: Request) -> Answer {
+        let mut ticket = Ticket::new(&request);
+        let outcome = self.route(listener, &mut request, &mut ticket).await;
+        let outcome = match outcome {
+            Ok((route, params, engine)) => self.run(&route, &params, engine, request, &mut ticket).await,
+            Err(refused) => Err(refused),
+        };
+        let response = outcome.unwrap_or_else(|refused| refusal::respond(refused, &mut ticket));
+        let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
+        Answer { response, ticket, write_timeout }
+    }
+
+    /// Answers what never became a request.
+    pub fn refuse(&self, fault: Fault) -> Answer {
+        self.fail(Ticket::unknown(), fault)
+    }
+
+    /// Answers a request whose response failed before a byte of it was out.
+    pub fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
+        let response = refusal::respond(fault.into(), &mut ticket);
+        Answer { response, ticket, write_timeout: Limits::default().write_timeout }
+    }
+
+    /// Finds the route and applies the site's limits.
+    async fn route(
+        &self,
+        listener: &Address,
+        request: &mut Request,
+        ticket: &mut Ticket,
+    ) -> Result<(Arc<Route>, Params, Option<Rc<Engine>>), Refused> {
+        let current = self.current();
+        let target = request.head.target.clone();
+        let path = Path::new(target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+        let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
+        let (site, refused) = match found {
+            Found::Route(route, params) => {
+                ticket.found(request, &route);
+                apply_limits(request, &route.site.limits)?;
+                return Ok((route, params, current.engine.clone()));
+            }
+            Found::NoSite => return Err(Fault::new(Kind::NotFound, "no site has this host").into()),
+            Found::NoRoute(site) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
+            Found::Ambiguous(site) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
+            Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
+            Found::AddSlash(site) => (site, Refused::AddSlash(with_slash(&target))),
+        };
+        ticket.found_site(request, &site);
+        Err(refused)
+    }
+
+    /// Filters, handler, filters in reverse.
+    async fn run(
+        &self,
+        route: &Route,
+        params: &Params,
+        engine: Option<Rc<Engine>>,
+        mut request: Request,
+        ticket: &mut Ticket,
+    ) -> Result<Response, Refused> {
+        let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
+        let mut made = None;
+        let mut passed = 0;
+        for filter in &route.filters {
+            passed += 1;
+            match filter {
+                Filter::Function(id) => {
+                    let (given_back, outcome) = call(&engine, *id, request, route, params).await;
+                    request = given_back;
+                    if let Outcome::Handler(handler) = outcome? {
+                        made = Some(Handler::made(&handler, &self.registry));
+                        break;
+                    }
+                }
+                filter => filter.inward(&mut request)?,
+            }
+        }
+        if let (None, Handler::Function(id)) = (&made, &route.handler) {
+            let (given_back, outcome) = call(&engine, *id, request, route, params).await;
+            request = given_back;
+            made = match outcome? {
+                Outcome::Handler(handler) => Some(Handler::made(&handler, &self.registry)),
+                Outcome::Next => return Err(Fault::new(Kind::NotFound, "the function returned nil").into()),
+            };
+        }
+        let handler = made.as_ref().unwrap_or(&route.handler);
+        let mut response = handler.run(request, &context).await?;
+        ticket.answered(&mut response);
+        for filter in route.filters[..passed].iter().rev() {
+            filter.outward(&mut response);
+        }
+        Ok(response)
+    }
+}
+
+/// Why there is no response of a handler.
+enum Refused {
+    Fault(Fault),
+    Method(Vec<Method>),
+    AddSlash(HeaderValue),
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+async fn call(
+    engine: &Option<Rc<Engine>>,
+    id: FunctionId,
+    request: Request,
+    route: &Route,
+    params: &Params,
+) -> (Request, Result<Outcome, Fault>) {
+    let Some(engine) = engine else {
+        return (request, Err(Fault::new(Kind::Script, "this worker has no functions")));
+    };
+    let visit = Visit { site: &route.site.name, route: route.pattern.as_str(), params };
+    engine.call(id, request, visit).await
+}
+
+/// The site's own bounds, which may be narrower than those the head was read with.
+fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
+    if request.head_bytes > limits.head || request.head.headers.len() > limits.headers {
+        return Err(Fault::new(Kind::HeadTooLarge, "the head is larger than this site allows"));
+    }
+    if request.head.target.as_bytes().len() > limits.uri {
+        return Err(Fault::new(Kind::UriTooLong, "the target is longer than this site allows"));
+    }
+    if let (Framing::Length(length), Some(max)) = (request.head.framing, limits.body) {
+        if length > max {
+            return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
+        }
+    }
+    if let Body::Wire(body) = &mut request.body {
+        body.bound(limits.buffer, limits.body_timeout, limits.body);
+    }
+    Ok(())
+}
+
+/// The same target with a slash behind its path.
+fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
+    let mut location = target.path().to_vec();
+    location.push(b'/');
+    if let Some(query) = target.query() {
+        location.push(b'?');
+        location.extend_from_slice(query);
+    }
+    // `//host/` would be another site's address to a browser.
+    let leading = location.iter().take_while(|&&byte| byte == b'/').count();
+    location.drain(..leading.saturating_sub(1));
+    HeaderValue::from_bytes(&location).unwrap_or(HeaderValue::from_static("/"))
+}
+
+/// Status alone, for answers that no handler gives.
+fn status_of(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::Fault(fault) => fault.kind.status(),
+        Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
+    }
+}

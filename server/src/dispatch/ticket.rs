@@ -1,0 +1,148 @@
+//! What is remembered of a request until its last byte is out: for the counters and the log.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, StatusCode, Version, header};
+use rsp_core::config::Limits;
+use tokio::time::Instant;
+
+use crate::{
+    error::Fault,
+    message::{Answered, Request, RequestId, Response},
+    observe::{Record, Series},
+    route::{Route, SiteInfo},
+};
+
+/// One request's entry; [`finish`](Self::finish) counts and logs it.
+pub struct Ticket {
+    id: RequestId,
+    received: Instant,
+    accept: Option<HeaderValue>,
+    bytes_in: u64,
+    site: Option<Arc<SiteInfo>>,
+    series: Option<Arc<Series>>,
+    answered: Option<Answered>,
+    fault: Option<Fault>,
+    logged: Option<Box<Logged>>,
+}
+
+/// What the log shows of the request; kept only where there is a log.
+struct Logged {
+    head: rsp_core::frame::http1::RequestHead,
+    client: Option<std::net::IpAddr>,
+}
+
+impl Ticket {
+    pub(super) fn new(request: &Request) -> Self {
+        Self {
+            id: request.id,
+            received: request.received,
+            accept: request.head.headers.get(header::ACCEPT).cloned(),
+            bytes_in: request.head_bytes as u64,
+            site: None,
+            series: None,
+            answered: None,
+            fault: None,
+            logged: None,
+        }
+    }
+
+    /// For bytes that never became a request.
+    pub(super) fn unknown() -> Self {
+        Self {
+            id: RequestId::next(),
+            received: Instant::now(),
+            accept: None,
+            bytes_in: 0,
+            site: None,
+            series: None,
+            answered: None,
+            fault: None,
+            logged: None,
+        }
+    }
+
+    pub(super) fn found(&mut self, request: &Request, route: &Route) {
+        self.found_site(request, &route.site);
+        self.series = Some(Arc::clone(&route.series));
+    }
+
+    pub(super) fn found_site(&mut self, request: &Request, site: &Arc<SiteInfo>) {
+        if site.access_log.is_on() {
+            self.logged = Some(Box::new(Logged { head: request.head.clone(), client: request.client.ip }));
+        }
+        self.series = Some(Arc::clone(&site.series));
+        self.site = Some(Arc::clone(site));
+    }
+
+    pub(super) fn answered(&mut self, response: &mut Response) {
+        self.answered = response.upstream.take();
+    }
+
+    /// Remembers why the request failed; the first reason stands.
+    pub fn failed(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Its site's limits.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.site.as_ref().map(|site| &*site.limits)
+    }
+
+    pub(super) fn prefers_json(&self) -> bool {
+        let accept = self.accept.as_ref().and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        match (accept.find("json"), accept.find("text/")) {
+            (Some(json), Some(text)) => json < text,
+            (json, _) => json.is_some(),
+        }
+    }
+
+    /// Counts and logs the request, with what went out.
+    pub fn finish(self, status: StatusCode, bytes_out: u64) {
+        let took = self.received.elapsed();
+        let upstream_took = self.answered.as_ref().map(|answered| answered.took);
+        if let Some(series) = &self.series {
+            series.record(status.as_u16(), took, upstream_took, self.bytes_in, bytes_out);
+        }
+        if let (Some(site), Some(logged)) = (&self.site, &self.logged) {
+            site.access_log.write(&self.record(site, logged, status, bytes_out, took));
+        }
+    }
+
+    fn record<'a>(
+        &'a self,
+        site: &'a SiteInfo,
+        logged: &'a Logged,
+        status: StatusCode,
+        bytes_out: u64,
+        took: Duration,
+    ) -> Record<'a> {
+        let field = |name| logged.head.headers.get(name).map(HeaderValue::as_bytes);
+        Record {
+            client: logged.client,
+            time: SystemTime::now(),
+            method: logged.head.method.as_str(),
+            target: logged.head.target.as_bytes(),
+            version: if logged.head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            status: status.as_u16(),
+            bytes_out,
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+            host: field(header::HOST),
+            id: self.id.seed(),
+            site: &site.name,
+            upstream: self.answered.as_ref().map(|answered| (&*answered.upstream, &*answered.endpoint)),
+            took,
+            upstream_took: self.answered.as_ref().map(|answered| answered.took),
+            fault: self.fault.as_ref().map(|fault| fault.kind.word()),
+        }
+    }
+}

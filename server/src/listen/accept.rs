@@ -1,0 +1,106 @@
+//! Accepts connections for one worker until it is told to stop.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::oneshot,
+};
+
+use super::Share;
+use crate::{
+    dispatch::Worker,
+    limit::Connections,
+    protocol::{self, Connection, Origin},
+    stream::{Peer, Socket, Wire},
+};
+
+/// Pause when the process has no descriptor left; what is open goes on.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a client over a limit gets; it fits any empty socket buffer.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Accepts until `stop` is sent or dropped, then takes what the kernel has queued already, and closes.
+pub async fn accept(
+    share: Share,
+    origin: Rc<Origin>,
+    worker: Rc<Worker>,
+    connections: Arc<Connections>,
+    mut stop: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let acceptor = match share {
+        Share::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
+        Share::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
+    };
+    let mut stopping = false;
+    loop {
+        let accepted = std::future::poll_fn(|cx| {
+            stopping = stopping || std::pin::Pin::new(&mut stop).poll(cx).is_ready();
+            match acceptor.poll_accept(cx) {
+                Poll::Pending if stopping => Poll::Ready(None),
+                accepted => accepted.map(Some),
+            }
+        });
+        match accepted.await {
+            None => return Ok(()),
+            Some(Ok((socket, peer))) => welcome(socket, peer, &origin, &worker, &connections),
+            Some(Err(e)) if is_of_one_connection(&e) => {}
+            Some(Err(e)) => {
+                worker.metrics.accept_backoffs.inc();
+                tracing::warn!("accept on {}: {e}; waiting {BACK_OFF:?}", origin.address);
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>, connections: &Arc<Connections>) {
+    let wire = Rc::new(Wire::new(socket, peer));
+    let client = match peer {
+        Peer::Ip(address) => Some(address.ip()),
+        Peer::Unix => None,
+    };
+    let current = worker.current();
+    let limits = &current.snapshot.config.limits;
+    let Some(permit) = connections.admit(client, limits.connections, limits.connections_per_client) else {
+        origin.counts.refused.inc();
+        // One write that can't wait; the client is told, or finds the connection closed.
+        let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
+        return;
+    };
+    origin.counts.accepted.inc();
+    let connection = Connection::new(wire, Rc::clone(origin), Rc::clone(worker), permit);
+    tokio::task::spawn_local(protocol::serve(connection));
+}
+
+/// Errors that concern the connection that was about to be accepted, not the listener.
+fn is_of_one_connection(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+impl Acceptor {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| {
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                (Socket::Tcp(stream), Peer::Ip(peer))
+            }),
+            Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), Peer::Unix)),
+        }
+    }
+}

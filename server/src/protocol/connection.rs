@@ -1,0 +1,43 @@
+//! What belongs to a client's connection for as long as it lives.
+
+use std::{rc::Rc, sync::Arc};
+
+use rsp_core::config::Address;
+
+use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::Guard, stream::Wire};
+
+/// Where connections of one listener come from.
+pub struct Origin {
+    /// The listener's address as configured.
+    pub address: Address,
+    /// Counts its connections.
+    pub counts: Arc<ListenerCounts>,
+}
+
+/// One client connection; counted as open until it is dropped.
+pub struct Connection {
+    /// Its socket.
+    pub wire: Rc<Wire>,
+    /// The listener that accepted it.
+    pub origin: Rc<Origin>,
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// Its place in the worker's drain.
+    pub guard: Guard,
+    _permit: Permit,
+}
+
+impl Connection {
+    /// A connection that was admitted.
+    pub fn new(wire: Rc<Wire>, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit) -> Self {
+        origin.counts.open.inc();
+        let guard = worker.drain.guard();
+        Self { wire, origin, worker, guard, _permit: permit }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.origin.counts.open.dec();
+    }
+}

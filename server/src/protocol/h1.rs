@@ -1,0 +1,349 @@
+//! HTTP/1.1 towards clients, RFC 9112.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, Ipv6Addr},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use http::{Method, StatusCode, Version};
+use rsp_core::{
+    config::Networks,
+    frame::http1::{self, Framing, RequestHead},
+    head::{self, Clientward, client_framing, write_client_response},
+};
+use tokio::time::Instant;
+
+use super::Connection;
+use crate::{
+    dispatch::Answer,
+    error::{Fault, Kind},
+    message::{Body, Client, Interim, Request, RequestId, SendFault, Sender, Slot, Upgrade, WireBody},
+    observe::http_date,
+    stream::{Buffer, Peer, tunnel},
+};
+
+/// How long input is discarded after an answer that closes, so that a reset can't destroy it; and how much.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 << 20;
+
+/// What becomes of the connection after one request.
+enum After {
+    /// The next request, of which some bytes may be here.
+    Next(Option<Buffer>),
+    /// The end, with input that may be unread.
+    Linger,
+    /// The end.
+    Close,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(connection: Connection) {
+    let mut leftover = None;
+    let mut served = 0u64;
+    loop {
+        if leftover.is_none() && !await_request(&connection, served).await {
+            return;
+        }
+        // Boxed, so that an idle connection does not pay for the state of a busy one.
+        match Box::pin(one_request(&connection, leftover.take(), served)).await {
+            After::Next(buffer) => leftover = buffer,
+            After::Linger => return Box::pin(linger(&connection)).await,
+            After::Close => return,
+        }
+        served += 1;
+    }
+}
+
+/// Waits for the first byte of a request without holding a buffer; false when the connection should close.
+async fn await_request(connection: &Connection, served: u64) -> bool {
+    let timeout = {
+        let current = connection.worker.current();
+        let limits = &current.snapshot.config.limits;
+        if served == 0 { limits.head_timeout } else { limits.idle_timeout }
+    };
+    let deadline = Instant::now() + timeout;
+    poll_fn(|cx| match connection.wire.poll_readable_until(cx, deadline) {
+        Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
+        // A new connection in a drain is served: its request may be on the way already.
+        Poll::Pending if served > 0 => connection.guard.poll_begun(cx).map(|()| false),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: u64) -> After {
+    let (mut buffer, head) = match read_head(connection, leftover).await {
+        Ok(Some(read)) => read,
+        Ok(None) => return After::Close,
+        Err(fault) => {
+            let answer = connection.worker.refuse(fault);
+            return send(connection, answer, &Asked::UNKNOWN, None).await;
+        }
+    };
+    let Head { head, bytes } = head;
+    let slot = Rc::new(Slot::default());
+    let wants_next = head.keep_alive && !is_last(connection, served + 1);
+    let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
+    if matches!(head.method, Method::TRACE | Method::CONNECT) {
+        let answer = connection.worker.refuse(Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT"));
+        return send(connection, answer, &Asked { keep_alive: false, ..asked }, None).await;
+    }
+    let body = match head.framing {
+        Framing::Empty | Framing::Length(0) => {
+            slot.done.set(true);
+            Body::Empty
+        }
+        framing => {
+            let taken = std::mem::take(&mut buffer);
+            let awaits_continue = head.expect_continue && taken.is_empty();
+            let wire = Rc::clone(&connection.wire);
+            let settings = (64 << 10, Duration::from_secs(60));
+            Body::Wire(Box::new(WireBody::request(wire, taken, framing, settings, (Rc::clone(&slot), awaits_continue))))
+        }
+    };
+    if !buffer.is_empty() {
+        *slot.leftover.borrow_mut() = Some(buffer);
+    }
+    let request = request(connection, head, bytes, body);
+    let answer = connection.worker.serve(&connection.origin.address, request).await;
+    send(connection, answer, &asked, Some(slot)).await
+}
+
+/// Whether the connection must close after its `n`th request.
+fn is_last(connection: &Connection, n: u64) -> bool {
+    let max = connection.worker.current().snapshot.config.limits.requests_per_connection;
+    connection.worker.drain.has_begun() || max.is_some_and(|max| n >= max)
+}
+
+struct Head {
+    head: RequestHead,
+    bytes: usize,
+}
+
+/// What of the request decides how its answer is written.
+#[derive(Clone)]
+struct Asked {
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+}
+
+impl Asked {
+    const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
+}
+
+/// Reads one head; None when the connection ended before a byte of it.
+async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Option<(Buffer, Head)>, Fault> {
+    let current = connection.worker.current();
+    let limits = current.snapshot.head_limits;
+    let timeout = current.snapshot.config.limits.head_timeout;
+    drop(current);
+    let mut buffer = leftover.unwrap_or_default();
+    if buffer.is_empty() {
+        buffer = Buffer::take(limits.head);
+    }
+    let mut scanned = 0;
+    let mut deadline = None;
+    loop {
+        if !buffer.is_empty() {
+            let filled = buffer.filled();
+            let complete = http1::head_end(filled, scanned).is_some();
+            scanned = filled.len();
+            if complete || scanned >= limits.head.min(limits.uri) {
+                match http1::parse_request(filled, &limits) {
+                    Ok(Some((head, bytes))) => {
+                        buffer.consume(bytes);
+                        return Ok(Some((buffer, Head { head, bytes })));
+                    }
+                    Ok(None) => {}
+                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string())),
+                }
+            }
+        }
+        if buffer.is_full() {
+            buffer = grown(buffer, limits.head);
+        }
+        let until = *deadline.get_or_insert_with(|| Instant::now() + timeout);
+        match poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, until)).await {
+            Ok(0) if buffer.is_empty() => return Ok(None),
+            Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
+            }
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+/// A pipelined request may have begun in a buffer smaller than the largest head.
+fn grown(buffer: Buffer, head_max: usize) -> Buffer {
+    let mut larger = Buffer::take(head_max.max(buffer.filled().len()) + 1);
+    let filled = buffer.filled();
+    larger.spare()[..filled.len()].copy_from_slice(filled);
+    larger.commit(filled.len());
+    larger
+}
+
+fn kind_of(e: http1::HeadError) -> Kind {
+    match e.status() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
+        StatusCode::URI_TOO_LONG => Kind::UriTooLong,
+        StatusCode::EXPECTATION_FAILED => Kind::Expectation,
+        _ => Kind::Malformed,
+    }
+}
+
+fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: Body) -> Request {
+    let current = connection.worker.current();
+    let trust = &current.snapshot.config.trust;
+    let peer = connection.wire.peer();
+    let trusted = trust.contains(match peer {
+        Peer::Ip(address) => Some(address.ip()),
+        Peer::Unix => None,
+    });
+    let ip = match peer {
+        Peer::Ip(address) if trusted => {
+            Some(head::client_ip(address.ip(), &head.headers, |ip| trust.contains(Some(ip))))
+        }
+        Peer::Ip(address) => Some(address.ip()),
+        Peer::Unix if trusted => stated_client(&head, trust),
+        Peer::Unix => None,
+    };
+    let interim =
+        if head.version == Version::HTTP_11 { Interim::Wire(Rc::clone(&connection.wire)) } else { Interim::None };
+    Request {
+        head,
+        head_bytes,
+        body,
+        client: Client { ip, peer, trusted },
+        id: RequestId::next(),
+        received: Instant::now(),
+        scheme: "http",
+        interim,
+    }
+}
+
+/// The client's address as a trusted peer on a unix socket states it.
+fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
+    let here = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let stated = head::client_ip(here, &head.headers, |ip| ip == here || trust.contains(Some(ip)));
+    (stated != here).then_some(stated)
+}
+
+/// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
+async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
+    let Answer { mut response, ticket, write_timeout } = answer;
+    let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
+    let framing = client_framing(response.body.framing(), response.status, &asked.method, asked.version);
+    let keep_alive =
+        asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
+    let mut head = Vec::with_capacity(512);
+    write_client_response(
+        &mut head,
+        &Clientward {
+            status: response.status,
+            headers: &response.headers,
+            framing,
+            content_length: response.stated_length.or_else(|| stated(&response.body, &asked.method)),
+            method: &asked.method,
+            version: asked.version,
+            keep_alive,
+            upgrade: response.upgrade.as_ref().map(|upgrade| &upgrade.protocol),
+            via: response.via,
+            date: http_date().as_bytes(),
+        },
+    );
+    let upgrade = response.upgrade.take();
+    let mut sender = Sender::new(Rc::clone(&connection.wire), head, response.body, framing, write_timeout);
+    let sent = poll_fn(|cx| sender.poll(cx)).await;
+    let bytes = sender.sent();
+    match sent {
+        Ok(()) => {}
+        // Nothing is out yet, so the client can still be told.
+        Err(SendFault::Source(fault)) if bytes == 0 => {
+            let answer = connection.worker.fail(ticket, fault);
+            return Box::pin(send(connection, answer, &Asked { keep_alive: false, ..asked.clone() }, slot)).await;
+        }
+        Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),
+    }
+    drop(sender);
+    if let Some(upgrade) = upgrade {
+        let bytes = bytes + switch(connection, *upgrade, slot).await;
+        ticket.finish(response.status, bytes);
+        return After::Close;
+    }
+    ticket.finish(response.status, bytes);
+    match slot.filter(|_| keep_alive) {
+        Some(slot) => After::Next(slot.leftover.take()),
+        None if read_whole => After::Close,
+        None => After::Linger,
+    }
+}
+
+/// The length that the answer to `HEAD` states for the body it leaves out.
+fn stated(body: &Body, method: &Method) -> Option<u64> {
+    match body.framing() {
+        Framing::Length(length) if *method == Method::HEAD => Some(length),
+        _ => None,
+    }
+}
+
+/// An answer that broke off ends as a cut, never as a clean end.
+fn cut(
+    connection: &Connection,
+    e: SendFault,
+    framing: Framing,
+    (mut ticket, status, bytes): (crate::dispatch::Ticket, StatusCode, u64),
+) -> After {
+    let fault = match e {
+        SendFault::Source(fault) => {
+            fault.log(ticket.id());
+            fault
+        }
+        SendFault::Sink(e) if e.kind() == io::ErrorKind::TimedOut => {
+            Fault::new(Kind::ClientSlow, "the client did not read in time")
+        }
+        SendFault::Sink(e) => Fault::new(Kind::ClientGone, e.to_string()),
+    };
+    ticket.failed(fault);
+    ticket.finish(status, bytes);
+    if framing == Framing::UntilClose {
+        connection.wire.reset_on_close();
+    }
+    After::Close
+}
+
+/// Becomes a tunnel; returns the bytes that went to the client.
+async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
+    let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
+    let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
+    drop(in_flight);
+    end.back
+}
+
+/// Ends our side first and discards input for a while.
+async fn linger(connection: &Connection) {
+    if connection.wire.shutdown_write().is_err() {
+        return;
+    }
+    let end = Instant::now() + LINGER;
+    let mut discarded = 0;
+    while discarded < LINGER_BYTES {
+        let until = end.min(Instant::now() + LINGER_SILENCE);
+        if poll_fn(|cx| connection.wire.poll_readable_until(cx, until)).await.is_err() {
+            return;
+        }
+        let mut buffer = Buffer::take(64 << 10);
+        match poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, until)).await {
+            Ok(n) if n > 0 => discarded += n as u64,
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One request to a group: attempts, and what makes another one allowed.
+
+use std::{
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Method, StatusCode};
+use rsp_core::{
+    balance::{InFlight, Outcome, Tried},
+    config,
+    frame::http1::{self, Framing, HeadLimits, ResponseHead},
+};
+use tokio::time::Instant;
+
+use super::{Endpoint, Group, Pools, connect::connect};
+use crate::{
+    error::{Fault, Kind},
+    message::{Answered, Body, Interim, Lease, Response, SendFault, Sender, Upgrade, WireBody},
+    stream::{Buffer, IdleSet, Wire},
+};
+
+/// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
+const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 256, uri: 0 };
+
+/// A request as the upstream room needs it.
+pub struct Outgoing<'a> {
+    /// Renders the head for an endpoint.
+    pub render: &'a dyn Fn(&Endpoint, &mut Vec<u8>),
+    /// Decides about retries and about the answer's body.
+    pub method: &'a Method,
+    /// Sent behind the head, framed as the head says.
+    pub body: Body,
+    /// The body's framing.
+    pub framing: Framing,
+    /// Whether the head asks for an upgrade.
+    pub upgrade: bool,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response.
+    pub body_timeout: Duration,
+    /// Without progress of a write.
+    pub write_timeout: Duration,
+    /// Bytes in flight, a direction.
+    pub capacity: usize,
+    /// Overrides of the group's retries.
+    pub retry: config::Retry,
+    /// Silence after which a tunnel is cut.
+    pub silence: Option<Duration>,
+    /// Where 1xx answers go; its connection is watched while we wait.
+    pub interim: Interim,
+    /// For random choices.
+    pub seed: u64,
+}
+
+/// What may follow a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retryable {
+    /// Nothing.
+    Never,
+    /// The same on a fresh connection: an idle one had ended before it answered. No failure of the endpoint.
+    Afresh,
+    /// Another endpoint.
+    Elsewhere,
+}
+
+struct Failed {
+    fault: Fault,
+    outcome: Option<Outcome>,
+    retry: Retryable,
+}
+
+impl Pools {
+    /// Sends a request to one of the group's endpoints and waits for the head of the final response.
+    pub async fn exchange(&self, group: &Arc<Group>, mut outgoing: Outgoing<'_>) -> Result<Response, Fault> {
+        let mut tried = Tried::default();
+        let mut tries = 0;
+        group.budget.request();
+        let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
+        while let Some(index) = group.balance.pick(now(), outgoing.seed, &tried) {
+            if tries > 0 && !group.budget.try_retry(now()) {
+                last.cause = format!("{}; no retry left in the budget", last.cause).into();
+                break;
+            }
+            let failed = match self.on_endpoint(group, index, &mut outgoing).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            if tries > 0 {
+                group.counts.retries.inc();
+            }
+            tried.insert(index);
+            tries += 1;
+            last = failed.fault;
+            if failed.retry == Retryable::Never || tries >= outgoing.retry.tries {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// One endpoint: an idle connection, and a fresh one when that had ended.
+    async fn on_endpoint(
+        &self,
+        group: &Arc<Group>,
+        index: usize,
+        outgoing: &mut Outgoing<'_>,
+    ) -> Result<Response, Failed> {
+        let endpoint = &group.endpoints[index];
+        let idle = self.idle(group, endpoint);
+        let mut attempt = self.attempt(group, index, &idle, idle.take().await, outgoing).await;
+        if matches!(&attempt, Err(failed) if failed.retry == Retryable::Afresh) {
+            attempt = self.attempt(group, index, &idle, None, outgoing).await;
+        }
+        let outcome = match &attempt {
+            Ok(response) => Some(verdict(response)),
+            Err(failed) => failed.outcome,
+        };
+        if let Some(outcome) = outcome {
+            note(group, endpoint, index, outcome);
+        }
+        if let Err(failed) = &mut attempt {
+            failed.fault.cause = format!("{} of {}: {}", endpoint.name, group.name, failed.fault.cause).into();
+        }
+        attempt
+    }
+
+    async fn attempt(
+        &self,
+        group: &Arc<Group>,
+        index: usize,
+        idle: &Rc<IdleSet>,
+        reused: Option<Rc<Wire>>,
+        outgoing: &mut Outgoing<'_>,
+    ) -> Result<Response, Failed> {
+        let endpoint = &group.endpoints[index];
+        let in_flight = group.balance.begin(index);
+        let is_reused = reused.is_some();
+        let wire = match reused {
+            Some(wire) => {
+                group.counts.reused.inc();
+                wire
+            }
+            None => {
+                let wire = connect(endpoint, group.spec.connect_timeout).await.map_err(not_connected)?;
+                group.counts.opened.inc();
+                wire
+            }
+        };
+        let mut head = Vec::with_capacity(1024);
+        (outgoing.render)(endpoint, &mut head);
+        let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+        let sender = Sender::new(Rc::clone(&wire), head, body, outgoing.framing, outgoing.write_timeout);
+        let started = Instant::now();
+        let mut flight =
+            Flight { wire: &wire, sender, state: Sending::Going, buffer: None, scanned: 0, deadline: None };
+        let answer = flight.answer(outgoing).await;
+        let Flight { sender, state, buffer, .. } = flight;
+        match answer {
+            Ok(head) => {
+                let answered = Answered {
+                    upstream: Arc::clone(&group.name),
+                    endpoint: Arc::clone(&endpoint.name),
+                    took: started.elapsed(),
+                };
+                let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
+                let sending = (state == Sending::Going).then(|| Box::new(sender));
+                let lease = Lease { sending, keep, in_flight };
+                respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)
+                    .map(|response| Response { upstream: Some(answered), ..response })
+            }
+            Err(fault) => {
+                let repeatable = buffer.is_none() && sender.body_sent() == 0 && outgoing.method.is_idempotent();
+                outgoing.body = sender.into_body();
+                Err(classify(fault, repeatable, is_reused))
+            }
+        }
+    }
+}
+
+/// One attempt's connection while the response head is awaited.
+struct Flight<'a> {
+    wire: &'a Wire,
+    sender: Sender,
+    state: Sending,
+    /// What was received; None before the first byte.
+    buffer: Option<Buffer>,
+    scanned: usize,
+    /// When the head must be here; set when everything is sent.
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Going,
+    Done,
+    /// The upstream reads no more; it may have answered all the same.
+    Broken,
+}
+
+impl Flight<'_> {
+    /// The head of the final response; 1xx ones are passed on.
+    async fn answer(&mut self, outgoing: &Outgoing<'_>) -> Result<ResponseHead, Fault> {
+        loop {
+            let head = poll_fn(|cx| self.poll_head(cx, outgoing)).await?;
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(head);
+            }
+            let mut interim = Vec::with_capacity(256);
+            http1::write_status_line(&mut interim, head.status);
+            http1::write_headers(&mut interim, &head.headers);
+            interim.extend_from_slice(b"\r\n");
+            let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
+            sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, outgoing: &Outgoing<'_>) -> Poll<Result<ResponseHead, Fault>> {
+        self.drive_sending(cx, outgoing)?;
+        loop {
+            if let Some(head) = self.parse(outgoing.method)? {
+                return Poll::Ready(Ok(head));
+            }
+            let Poll::Ready(read) = self.poll_read(cx, outgoing.capacity) else { break };
+            match read {
+                Ok(0) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, "closed before it answered"))),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(Fault::new(Kind::UpstreamSlow, "no response head in time")));
+                }
+                Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
+            }
+        }
+        if let Interim::Wire(client) = &outgoing.interim {
+            if client.poll_broken(cx).is_ready() {
+                return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn drive_sending(&mut self, cx: &mut Context<'_>, outgoing: &Outgoing<'_>) -> Result<(), Fault> {
+        if self.state != Sending::Going {
+            return Ok(());
+        }
+        self.state = match self.sender.poll(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) => Sending::Done,
+            Poll::Ready(Err(SendFault::Source(fault))) => return Err(fault),
+            Poll::Ready(Err(SendFault::Sink(e))) if e.kind() == io::ErrorKind::TimedOut => {
+                return Err(Fault::new(Kind::UpstreamSlow, "the upstream did not take the request in time"));
+            }
+            Poll::Ready(Err(SendFault::Sink(_))) => Sending::Broken,
+        };
+        self.deadline = Some(Instant::now() + outgoing.timeout);
+        Ok(())
+    }
+
+    fn parse(&mut self, method: &Method) -> Result<Option<ResponseHead>, Fault> {
+        let Some(buffer) = &mut self.buffer else { return Ok(None) };
+        if http1::head_end(buffer.filled(), self.scanned).is_none() && !buffer.is_full() {
+            self.scanned = buffer.filled().len();
+            return Ok(None);
+        }
+        let parsed = http1::parse_response(buffer.filled(), method, &HEAD_LIMITS);
+        let parsed = parsed.map_err(|e| Fault::new(Kind::UpstreamMalformed, e.to_string()))?;
+        let Some((head, consumed)) = parsed else { return Ok(None) };
+        buffer.consume(consumed);
+        self.scanned = 0;
+        Ok(Some(head))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, capacity: usize) -> Poll<io::Result<usize>> {
+        let readable = match self.deadline {
+            Some(at) => self.wire.poll_readable_until(cx, at),
+            None => self.wire.poll_readable(cx, None),
+        };
+        std::task::ready!(readable)?;
+        let mut buffer = self.buffer.take().unwrap_or_else(|| Buffer::take(capacity.max(HEAD_LIMITS.head)));
+        let read = self.wire.poll_read(cx, &mut buffer, None);
+        self.buffer = (!buffer.is_empty()).then_some(buffer);
+        read
+    }
+}
+
+/// Makes a response of a head and of what comes behind it.
+fn respond(
+    head: ResponseHead,
+    wire: Rc<Wire>,
+    buffer: Buffer,
+    lease: Lease,
+    outgoing: &Outgoing<'_>,
+) -> Result<Response, Failed> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(head, wire, buffer, lease, outgoing);
+    }
+    let mut response = Response::new(head.status, Body::Empty);
+    response.headers = head.headers;
+    response.via = Some(head.version);
+    response.stated_length = head.content_length;
+    let settings = (outgoing.capacity, outgoing.body_timeout);
+    let mut body = WireBody::response(wire, buffer, head.framing, settings, lease);
+    if !body.end_if_empty() {
+        response.body = Body::Wire(Box::new(body));
+    }
+    Ok(response)
+}
+
+fn switch(
+    head: ResponseHead,
+    wire: Rc<Wire>,
+    leftover: Buffer,
+    lease: Lease,
+    outgoing: &Outgoing<'_>,
+) -> Result<Response, Failed> {
+    let Some(protocol) = head.upgrade.filter(|_| outgoing.upgrade && lease.sending.is_none()) else {
+        return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
+    };
+    let mut response = Response::new(head.status, Body::Empty);
+    response.via = Some(head.version);
+    response.headers = head.headers;
+    response.upgrade = Some(Box::new(Upgrade {
+        protocol,
+        wire,
+        leftover,
+        silence: outgoing.silence,
+        capacity: outgoing.capacity,
+        in_flight: lease.in_flight,
+    }));
+    Ok(response)
+}
+
+/// Tells the balance, the counters and, where an endpoint is out now, the operator.
+fn note(group: &Group, endpoint: &Endpoint, index: usize, outcome: Outcome) {
+    if outcome == Outcome::ConnectFailed {
+        endpoint.counts.connect_failures.inc();
+    }
+    if let Some(ejection) = group.balance.report(index, outcome, now()) {
+        endpoint.counts.ejections.inc();
+        tracing::warn!("{} of {} failed too often: ejected for {:?}", endpoint.name, group.name, ejection.for_);
+    }
+}
+
+/// What an answer says about the endpoint: gateway errors are its own, a 503 with Retry-After is maintenance.
+fn verdict(response: &Response) -> Outcome {
+    match response.status.as_u16() {
+        503 if response.headers.contains_key(http::header::RETRY_AFTER) => Outcome::Ok,
+        502..=504 => Outcome::BadAnswer,
+        _ => Outcome::Ok,
+    }
+}
+
+fn classify(fault: Fault, repeatable: bool, reused: bool) -> Failed {
+    match fault.kind {
+        Kind::UpstreamDead if repeatable && reused => Failed { fault, outcome: None, retry: Retryable::Afresh },
+        Kind::UpstreamDead if repeatable => {
+            Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
+        }
+        Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
+        _ => Failed { fault, outcome: None, retry: Retryable::Never },
+    }
+}
+
+fn bad_answer(fault: Fault) -> Failed {
+    Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Never }
+}
+
+fn not_connected(e: io::Error) -> Failed {
+    let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
+    let fault = Fault::new(kind, format!("connect: {e}"));
+    Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }
+}
+
+/// Time since the process started, for the pure core.
+pub fn now() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}

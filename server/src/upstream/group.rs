@@ -1,0 +1,154 @@
+//! Upstreams as the workers see them, and the registry that keeps them alive across reloads.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use rsp_core::{
+    balance::{self, EndpointState, RetryBudget},
+    config,
+};
+
+use super::connect::Resolved;
+use crate::observe::{EndpointCounts, Metrics, UpstreamCounts};
+
+/// Upstreams that functions made of a bare address; one more empties the table, and its pools end with their idle time.
+const MADE_MAX: usize = 10_000;
+
+/// One upstream: its endpoints, their states and its retry budget.
+pub struct Group {
+    /// The name in logs and metrics.
+    pub name: Arc<str>,
+    /// The checked declaration.
+    pub spec: Arc<config::Upstream>,
+    /// Chooses an endpoint.
+    pub balance: balance::Group,
+    /// In the order of the declaration.
+    pub endpoints: Box<[Arc<Endpoint>]>,
+    /// Bounds second attempts.
+    pub budget: RetryBudget,
+    /// Counters of the group.
+    pub counts: Arc<UpstreamCounts>,
+    cursor: Arc<AtomicUsize>,
+}
+
+/// One endpoint of a group.
+pub struct Endpoint {
+    /// Unique in this process; idle connections are kept under it.
+    pub id: u64,
+    /// The name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: config::EndpointAddress,
+    /// `host:port` as a `Host` field has it.
+    pub authority: http::HeaderValue,
+    /// What its name resolved to last.
+    pub resolved: Resolved,
+    /// In-flight count, failures, ejection.
+    pub state: Arc<EndpointState>,
+    /// Its counters.
+    pub counts: Arc<EndpointCounts>,
+}
+
+/// Every upstream of this process, by name.
+pub struct Registry {
+    metrics: Arc<Metrics>,
+    declared: Mutex<HashMap<String, Arc<Group>>>,
+    made: Mutex<HashMap<String, Arc<Group>>>,
+}
+
+impl Registry {
+    /// No upstream yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, declared: Mutex::default(), made: Mutex::default() }
+    }
+
+    /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
+    /// states of the endpoints it still has.
+    pub fn declare(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = self.renew(declared.get(&spec.name), spec);
+        declared.insert(spec.name.clone(), Arc::clone(&group));
+        group
+    }
+
+    /// The group of an upstream that a function made; one to the same target is the same group.
+    pub fn make(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
+        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name) {
+            if *group.spec == **spec {
+                return Arc::clone(group);
+            }
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
+            made.clear();
+        }
+        let group = self.renew(made.get(&spec.name), spec);
+        made.insert(spec.name.clone(), Arc::clone(&group));
+        group
+    }
+
+    /// Forgets the declared upstreams that the running config no longer has.
+    pub fn retain(&self, keep: &[Arc<Group>]) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.retain(|_, group| keep.iter().any(|kept| Arc::ptr_eq(kept, group)));
+    }
+
+    /// All declared groups, for status and metrics.
+    pub fn declared(&self) -> Vec<Arc<Group>> {
+        let declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups: Vec<_> = declared.values().cloned().collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups
+    }
+
+    fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
+        if let Some(old) = old.filter(|old| *old.spec == **spec) {
+            return Arc::clone(old);
+        }
+        let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| self.kept(old, spec, endpoint)).collect();
+        let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
+        let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
+        Arc::new(Group {
+            name: spec.name.as_str().into(),
+            spec: Arc::clone(spec),
+            balance: balance::Group::new(spec, states, Arc::clone(&cursor)),
+            endpoints,
+            budget: RetryBudget::new(spec.retry.budget),
+            counts: self.metrics.upstream(&spec.name),
+            cursor,
+        })
+    }
+
+    fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
+        let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
+        if let Some(known) = known.find(|known| known.address == spec.address && *known.name == *spec.name) {
+            return Arc::clone(known);
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Endpoint {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name: spec.name.as_str().into(),
+            address: spec.address.clone(),
+            authority: authority(&spec.address),
+            resolved: Resolved::default(),
+            state: Arc::default(),
+            counts: self.metrics.endpoint(&group.name, &spec.name),
+        })
+    }
+}
+
+fn authority(address: &config::EndpointAddress) -> http::HeaderValue {
+    let text = match address {
+        config::EndpointAddress::Host(host, 80) if host.contains(':') => format!("[{host}]"),
+        config::EndpointAddress::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        config::EndpointAddress::Host(host, 80) => host.clone(),
+        config::EndpointAddress::Host(host, port) => format!("{host}:{port}"),
+        config::EndpointAddress::Unix(_) => "localhost".to_owned(),
+    };
+    http::HeaderValue::try_from(text).unwrap_or(http::HeaderValue::from_static("localhost"))
+}

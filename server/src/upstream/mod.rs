@@ -1,0 +1,14 @@
+//! Groups of endpoints: which one, a connection to it, one exchange on it, and what its failures mean.
+//!
+//! **Invariant:** states of endpoints are shared by all workers and live by name across reloads; idle connections
+//! belong to one worker.
+//! **Invariant:** a request goes to another endpoint only while no byte of its body is out.
+
+mod connect;
+mod exchange;
+mod group;
+mod pools;
+
+pub use exchange::{Outgoing, now};
+pub use group::{Endpoint, Group, Registry};
+pub use pools::Pools;

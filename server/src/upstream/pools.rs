@@ -1,0 +1,52 @@
+//! A worker's idle connections, by endpoint.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use foldhash::{HashMap, HashMapExt};
+
+use super::{Endpoint, Group};
+use crate::stream::IdleSet;
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Idle connections of one worker; each endpoint's set is bounded by the upstream's `keepalive`.
+pub struct Pools {
+    sets: RefCell<HashMap<u64, Rc<IdleSet>>>,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self { sets: RefCell::new(HashMap::new()) }
+    }
+}
+
+impl Pools {
+    /// The set of one endpoint.
+    pub fn idle(&self, group: &Group, endpoint: &Endpoint) -> Rc<IdleSet> {
+        if let Some(set) = self.sets.borrow().get(&endpoint.id) {
+            return Rc::clone(set);
+        }
+        let set = Rc::new(IdleSet::new(group.spec.keepalive, group.spec.keepalive_timeout));
+        self.sets.borrow_mut().insert(endpoint.id, Rc::clone(&set));
+        set
+    }
+
+    /// Closes, for as long as the worker runs, what has been idle too long or was closed by the peer.
+    pub async fn sweep_for_ever(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let sets: Vec<_> = self.sets.borrow().iter().map(|(&id, set)| (id, Rc::clone(set))).collect();
+            for (id, set) in sets {
+                if set.sweep().await == 0 {
+                    self.sets.borrow_mut().remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Idle connections in all.
+    pub fn len(&self) -> usize {
+        self.sets.borrow().values().map(|set| set.len()).sum()
+    }
+}
