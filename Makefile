@@ -36,9 +36,11 @@ needs: ## install what the tests need where it is missing
 	scripts/install-test-needs
 
 bench: build ## rsp, nginx and HAProxy side by side; writes the table into bench/README.md
+	scripts/install-test-needs bench
 	python3 bench/run.py
 
 bench-scenarios: build ## a million requests, slow readers, reloads and dying upstreams under load
+	scripts/install-test-needs bench
 	python3 bench/run.py --scenarios
 
 reference: ## write doc/reference.md, rsp.d.luau and doc/metrics.md anew from their tables

@@ -38,6 +38,7 @@ pub struct RspBuilder {
     files: Vec<(String, Vec<u8>)>,
     environment: Vec<(String, String)>,
     binary: Option<PathBuf>,
+    descriptors_max: Option<u32>,
 }
 
 impl Rsp {
@@ -55,6 +56,7 @@ impl Rsp {
             files: Vec::new(),
             environment: Vec::new(),
             binary: None,
+            descriptors_max: None,
         }
     }
 
@@ -155,6 +157,12 @@ impl RspBuilder {
         self
     }
 
+    /// The hard limit on its open descriptors, which it can't raise.
+    pub fn descriptors_max(mut self, count: u32) -> RspBuilder {
+        self.descriptors_max = Some(count);
+        self
+    }
+
     /// Starts it and waits until it says that it listens on `$PORT` (on anything, if there is no `$PORT`).
     /// Panics with its output if it doesn't.
     #[track_caller]
@@ -201,7 +209,15 @@ impl RspBuilder {
     }
 
     fn command_in(&self, folder: &Path, ports: &[u16], arguments: &[String]) -> Command {
-        let mut command = Command::new(self.binary.clone().unwrap_or_else(built_binary));
+        let binary = self.binary.clone().unwrap_or_else(built_binary);
+        let mut command = match self.descriptors_max {
+            None => Command::new(binary),
+            Some(count) => {
+                let mut limited = Command::new("sh");
+                limited.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]).arg(binary);
+                limited
+            }
+        };
         command.args(arguments.iter().map(|one| self.fill(one, folder, ports))).current_dir(folder);
         // One-line commands put their admin socket there.
         command.env("XDG_RUNTIME_DIR", folder).envs(self.environment.iter().map(|(name, value)| (name, value)));

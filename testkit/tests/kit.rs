@@ -163,7 +163,10 @@ fn rsp_starts_in_its_own_folder_with_the_values_filled_in() {
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
 
     let builder = Rsp::config("listen $PORT\nproxy $ORIGIN").set("ORIGIN", "127.0.0.1:1").file("public/a", "$PORT2");
-    let mut rsp = builder.environment("WORD", "spoken").binary(&fake).start();
+    let mut rsp = builder.environment("WORD", "spoken").binary(&fake).descriptors_max(64).start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", rsp.pid())).unwrap();
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open_files.split_whitespace().nth(4), Some("64"));
     assert_eq!(std::fs::read_to_string(rsp.folder().join("public/a")).unwrap(), rsp.port_of(2).to_string());
     assert!(std::fs::read_to_string(rsp.folder().join("site.lua")).unwrap().ends_with("proxy 127.0.0.1:1"));
     rsp.wait_for_line(SOON, |line| line == "spoken");
