@@ -13,8 +13,8 @@ use std::{
 };
 
 use self::call::{Address, Answer, CallError, call};
-use crate::handler::admin::runtime_folder;
-pub use crate::handler::admin::{command_admin_path, default_admin_path};
+pub use crate::handler::admin::command_admin_path;
+use crate::handler::admin::{default_admin_path, runtime_folder};
 
 /// It did what was asked.
 const DONE: u8 = 0;
