@@ -1,1 +1,33 @@
-//! kit
+//! Origins, clients, real peers and a running rsp, for tests that read as stories.
+//!
+//! Everything here is blocking and runs on plain threads, and every wait has a deadline that ends in a panic
+//! naming what was waited for: a test can fail, never hang.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's set-up that fails is a failed test"
+)]
+
+mod browser;
+mod client;
+mod origin;
+mod pattern;
+mod peer;
+mod program;
+mod rsp;
+mod socket;
+mod wait;
+mod wire;
+
+pub use browser::{Chromium, Visit};
+pub use client::{Client, End, Response};
+pub use origin::{Answer, Origin, Received, RequestHead, Step};
+pub use pattern::Pattern;
+pub use peer::{Nginx, PythonHttpServer, curl};
+pub use program::{Output, Program, Stream};
+pub use rsp::{Rsp, RspBuilder};
+pub use rustix::process::Signal;
+pub use socket::Socket;
+pub use wait::{Gate, eventually, free_port};
+pub use wire::{Head, Headers};

@@ -38,6 +38,24 @@ pub struct Config {
     pub functions: u32,
 }
 
+impl Default for Config {
+    /// Nothing is declared; every bound is the default one.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            admin: Admin { address: None, token: None },
+            access_log: AccessLog { format: LogFormat::None, to: None },
+            workers: None,
+            trust: Networks::default(),
+            limits: Arc::default(),
+            drain: Duration::from_secs(30),
+            upstreams: Vec::new(),
+            sites: Vec::new(),
+            functions: 0,
+        }
+    }
+}
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {

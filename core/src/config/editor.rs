@@ -98,7 +98,10 @@ fn fields(out: &mut String, options: &[Opt], landed: bool, depth: usize) {
         let mark = if landed && !option.landed { " (not in this version)" } else { "" };
         let default = option.default.written().map(|default| format!(" Default: {default}.")).unwrap_or_default();
         let _ = writeln!(out, "{indent}--- {}{default}{mark}", option.doc);
-        let of = luau(option.of, depth);
+        let of = match (option.of, option.name) {
+            (Type::Table(_), "limits" | "log") => table_name(option.name),
+            _ => luau(option.of, depth),
+        };
         let of = if of.contains(" | ") || of.contains(" -> ") { format!("({of})") } else { of };
         let _ = writeln!(out, "{indent}{}: {of}?,", option.name);
     }

@@ -15,6 +15,7 @@ mod networks;
 pub mod options;
 pub mod outline;
 pub mod raw;
+mod reader;
 mod reference;
 mod settings;
 pub mod units;

@@ -28,6 +28,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
+    upstream::Registry,
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -80,9 +81,13 @@ impl fmt::Display for StartError {
 impl Control {
     /// Builds everything, then binds, then lets the workers accept.
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
-        let shared = Shared { registry: Arc::default(), metrics: Arc::clone(&metrics), connections: Arc::default() };
+        let shared = Shared {
+            registry: Arc::new(Registry::new(Arc::clone(&metrics))),
+            metrics: Arc::clone(&metrics),
+            connections: Arc::default(),
+        };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = loaded.config.workers.map_or(cores, usize::from);
@@ -94,11 +99,8 @@ impl Control {
         let admin_address = admin_address(&loaded.config, &origin);
         let admin_bound = bind(&admin_listener(&admin_address), 1).map_err(StartError::Bind)?;
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let admin = Admin {
-            operations: Operations { commands: sender },
-            metrics,
-            token: loaded.config.admin.token.clone(),
-        };
+        let admin =
+            Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
         let mut control = Self {
             origin,
             config: loaded.config,
@@ -197,13 +199,15 @@ impl Control {
         }
         self.listening.push(address);
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "[{}] Started.  Listening on {place}.", timestamp()).and_then(|()| out.flush());
+        let _ = writeln!(out, "{} Started.  Listening on {place}.", timestamp()).and_then(|()| out.flush());
     }
 
     /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
-        self.shared.metrics.reloaded(outcome.is_ok());
+        let counter =
+            if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
+        counter.inc();
         match &outcome {
             Ok(warnings) if warnings.is_empty() => tracing::info!("reloaded"),
             Ok(warnings) => tracing::warn!("reloaded\n{warnings}"),

@@ -2,11 +2,11 @@
 
 use std::{
     fmt::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
-use rsp_core::config::{self, Config, Context, PathKind};
+use rsp_core::config::{self, Config, Context};
 
 use crate::{error, script};
 
@@ -40,7 +40,7 @@ impl Origin {
     /// The admin socket where the config names no other.
     pub fn admin_socket(&self) -> PathBuf {
         match self {
-            Self::File(path) => crate::remote::default_admin_path(path),
+            Self::File(path) => crate::handler::admin::default_admin_path(path),
             Self::Command { admin, .. } => admin.clone(),
         }
     }
@@ -52,29 +52,16 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
         Origin::File(path) => script::load(path),
         Origin::Command { text, folder, .. } => script::load_text(text, folder),
     };
-    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.render())?;
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &probe };
+    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {
         Ok((config, warnings)) => {
             Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
         }
-        Err(found) => Err(script::legacy_prefix(&file) + &render(&found)),
-    }
-}
-
-/// What is at a path, for the checks that need to know.
-pub fn probe(path: &Path) -> PathKind {
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => match std::fs::read_dir(path) {
-            Ok(_) => PathKind::Folder,
-            Err(_) => PathKind::Unreadable,
-        },
-        Ok(_) => PathKind::Other,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => PathKind::Missing,
-        Err(_) => PathKind::Unreadable,
+        Err(found) => Err(render(&found)),
     }
 }
 
@@ -90,9 +77,27 @@ pub fn routing_table(config: &Config) -> String {
         let width = site.routes.iter().map(|route| route.pattern.as_str().len()).max().unwrap_or_default();
         for route in &site.routes {
             let method = route.method.as_ref().map_or("*", |method| method.as_str());
-            let chain = route.chain.to_string();
+            let chain = chain(&route.chain);
             let _ = writeln!(out, "  {method:<7} {:<width$}  {chain}", route.pattern.as_str());
         }
     }
     out
+}
+
+/// Filters and handler in the words of the config.
+fn chain(chain: &config::Chain) -> String {
+    let filters = chain.filters.iter().map(|filter| match filter {
+        config::Filter::Allow(_) => "allow, ",
+        config::Filter::Deny(_) => "deny, ",
+        config::Filter::Headers(_) => "headers, ",
+        config::Filter::Function(_) => "function, ",
+    });
+    let handler = match &chain.handler {
+        config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
+        config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
+        config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
+        config::Handler::Function(_) => "function".to_owned(),
+    };
+    filters.collect::<String>() + &handler
 }

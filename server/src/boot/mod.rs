@@ -6,6 +6,7 @@
 mod control;
 mod load;
 mod signals;
+mod status;
 mod worker;
 
 use std::{io::Write, process::ExitCode};

@@ -10,9 +10,7 @@ pub(super) fn respond(refused: Refused, ticket: &mut Ticket) -> Response {
     let status = status_of(&refused);
     let response = page(status, ticket);
     match refused {
-        Refused::AddSlash(location) => {
-            Response::new(status, Body::Empty).with(header::LOCATION, location)
-        }
+        Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             response.with(header::ALLOW, HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static("GET")))

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,7 +27,8 @@ use crate::{
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// What a client over a limit gets; it fits any empty socket buffer.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 enum Acceptor {
     Tcp(TcpListener),
@@ -60,7 +61,7 @@ pub async fn accept(
             Some(Ok((socket, peer))) => welcome(socket, peer, &origin, &worker, &connections),
             Some(Err(e)) if is_of_one_connection(&e) => {}
             Some(Err(e)) => {
-                worker.metrics.accept_backed_off();
+                worker.metrics.accept_backoffs.inc();
                 tracing::warn!("accept on {}: {e}; waiting {BACK_OFF:?}", origin.address);
                 tokio::time::sleep(BACK_OFF).await;
             }
@@ -77,23 +78,19 @@ fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>,
     let current = worker.current();
     let limits = &current.snapshot.config.limits;
     let Some(permit) = connections.admit(client, limits.connections, limits.connections_per_client) else {
-        origin.counts.refused.fetch_add(1, Ordering::Relaxed);
+        origin.counts.refused.inc();
         // One write that can't wait; the client is told, or finds the connection closed.
         let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
         return;
     };
-    origin.counts.accepted.fetch_add(1, Ordering::Relaxed);
-    let connection =
-        Connection::new(wire, Rc::clone(origin), Rc::clone(worker), permit);
+    origin.counts.accepted.inc();
+    let connection = Connection::new(wire, Rc::clone(origin), Rc::clone(worker), permit);
     tokio::task::spawn_local(protocol::serve(connection));
 }
 
 /// Errors that concern the connection that was about to be accepted, not the listener.
 fn is_of_one_connection(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-    )
+    matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
 impl Acceptor {

@@ -1,19 +1,10 @@
 //! What belongs to a client's connection for as long as it lives.
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{rc::Rc, sync::Arc};
 
 use rsp_core::config::Address;
 
-use crate::{
-    dispatch::Worker,
-    limit::Permit,
-    observe::ListenerCounts,
-    shutdown::Guard,
-    stream::Wire,
-};
+use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::Guard, stream::Wire};
 
 /// Where connections of one listener come from.
 pub struct Origin {
@@ -39,7 +30,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that was admitted.
     pub fn new(wire: Rc<Wire>, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit) -> Self {
-        origin.counts.open.fetch_add(1, Ordering::Relaxed);
+        origin.counts.open.inc();
         let guard = worker.drain.guard();
         Self { wire, origin, worker, guard, _permit: permit }
     }
@@ -47,6 +38,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.origin.counts.open.fetch_sub(1, Ordering::Relaxed);
+        self.origin.counts.open.dec();
     }
 }

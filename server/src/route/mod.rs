@@ -113,9 +113,32 @@ impl Snapshot {
         Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
     }
 
+    /// Every path of every host goes to one handler: the admin API.
+    pub fn serving(handler: Handler, shared: &Shared<'_>) -> io::Result<Self> {
+        let config = Arc::new(Config::default());
+        let info = Arc::new(SiteInfo {
+            name: "admin".into(),
+            limits: Arc::clone(&config.limits),
+            access_log: AccessLog::off(),
+            series: shared.metrics.series("admin", ""),
+        });
+        let pattern = Pattern::parse("/*").map_err(|e| io::Error::other(e.to_string()))?;
+        let route = Route {
+            site: Arc::clone(&info),
+            filters: Box::default(),
+            handler,
+            series: Arc::clone(&info.series),
+            pattern: pattern.clone(),
+        };
+        let table = Table::build(vec![(None, pattern, Arc::new(route))]);
+        let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
+        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info, table }))]);
+        Ok(Self { head_limits: largest(&config), groups: Vec::new(), everywhere, by_listener: HashMap::new(), config })
+    }
+
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
-        let own = self.by_listener.get(listener).filter(|_| !self.by_listener.is_empty());
+        let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
         let Some(site) = own.and_then(|hosts| hosts.find(host)).or_else(|| self.everywhere.find(host)) else {
             return Found::NoSite;
         };
@@ -168,12 +191,6 @@ impl Route {
             handler,
             pattern: spec.pattern.clone(),
         }
-    }
-
-    /// The admin API's only route.
-    pub fn admin(handler: Handler, site: Arc<SiteInfo>, pattern: Pattern) -> Self {
-        let series = Arc::clone(&site.series);
-        Self { site, filters: Box::default(), handler, pattern, series }
     }
 }
 

@@ -14,6 +14,10 @@ use rsp_core::{
 };
 
 use super::connect::Resolved;
+use crate::{
+    message::Names,
+    observe::{EndpointCounts, Metrics, UpstreamCounts},
+};
 
 /// Upstreams that functions made of a bare address; one more empties the table, and its pools end with their idle time.
 const MADE_MAX: usize = 10_000;
@@ -30,6 +34,8 @@ pub struct Group {
     pub endpoints: Box<[Arc<Endpoint>]>,
     /// Bounds second attempts.
     pub budget: RetryBudget,
+    /// Counters of the group.
+    pub counts: Arc<UpstreamCounts>,
     cursor: Arc<AtomicUsize>,
 }
 
@@ -37,8 +43,8 @@ pub struct Group {
 pub struct Endpoint {
     /// Unique in this process; idle connections are kept under it.
     pub id: u64,
-    /// The name in logs and metrics.
-    pub name: Arc<str>,
+    /// In logs and metrics.
+    pub names: Arc<Names>,
     /// Where it is.
     pub address: config::EndpointAddress,
     /// `host:port` as a `Host` field has it.
@@ -47,21 +53,28 @@ pub struct Endpoint {
     pub resolved: Resolved,
     /// In-flight count, failures, ejection.
     pub state: Arc<EndpointState>,
+    /// Its counters.
+    pub counts: Arc<EndpointCounts>,
 }
 
 /// Every upstream of this process, by name.
-#[derive(Default)]
 pub struct Registry {
+    metrics: Arc<Metrics>,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
 }
 
 impl Registry {
+    /// No upstream yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, declared: Mutex::default(), made: Mutex::default() }
+    }
+
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
     /// states of the endpoints it still has.
     pub fn declare(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        let group = renew(declared.get(&spec.name), spec);
+        let group = self.renew(declared.get(&spec.name), spec);
         declared.insert(spec.name.clone(), Arc::clone(&group));
         group
     }
@@ -77,7 +90,7 @@ impl Registry {
         if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
             made.clear();
         }
-        let group = renew(made.get(&spec.name), spec);
+        let group = self.renew(made.get(&spec.name), spec);
         made.insert(spec.name.clone(), Arc::clone(&group));
         group
     }
@@ -95,39 +108,41 @@ impl Registry {
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         groups
     }
-}
 
-fn renew(old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
-    if let Some(old) = old.filter(|old| *old.spec == **spec) {
-        return Arc::clone(old);
+    fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
+        if let Some(old) = old.filter(|old| *old.spec == **spec) {
+            return Arc::clone(old);
+        }
+        let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| self.kept(old, spec, endpoint)).collect();
+        let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
+        let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
+        Arc::new(Group {
+            name: spec.name.as_str().into(),
+            spec: Arc::clone(spec),
+            balance: balance::Group::new(spec, states, Arc::clone(&cursor)),
+            endpoints,
+            budget: RetryBudget::new(spec.retry.budget),
+            counts: self.metrics.upstream(&spec.name),
+            cursor,
+        })
     }
-    let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| kept(old, endpoint)).collect();
-    let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
-    let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
-    Arc::new(Group {
-        name: spec.name.as_str().into(),
-        spec: Arc::clone(spec),
-        balance: balance::Group::new(spec, states, Arc::clone(&cursor)),
-        endpoints,
-        budget: RetryBudget::new(spec.retry.budget),
-        cursor,
-    })
-}
 
-fn kept(old: Option<&Arc<Group>>, spec: &config::Endpoint) -> Arc<Endpoint> {
-    let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
-    if let Some(known) = known.find(|known| known.address == spec.address && *known.name == *spec.name) {
-        return Arc::clone(known);
+    fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
+        let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
+        if let Some(known) = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name) {
+            return Arc::clone(known);
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Endpoint {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
+            address: spec.address.clone(),
+            authority: authority(&spec.address),
+            resolved: Resolved::default(),
+            state: Arc::default(),
+            counts: self.metrics.endpoint(&group.name, &spec.name),
+        })
     }
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    Arc::new(Endpoint {
-        id: NEXT.fetch_add(1, Ordering::Relaxed),
-        name: spec.name.as_str().into(),
-        address: spec.address.clone(),
-        authority: authority(&spec.address),
-        resolved: Resolved::default(),
-        state: Arc::default(),
-    })
 }
 
 fn authority(address: &config::EndpointAddress) -> http::HeaderValue {

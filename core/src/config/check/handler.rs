@@ -8,12 +8,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use super::{Checker, PathKind, upstream::retry};
 use crate::{
     config::{
-        checked::{Files, Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply},
+        checked::{
+            Files, Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream,
+        },
         json::json,
         nearest::nearest,
         options::{self, Kind},
         raw::{Made, Span, Value},
-        settings::{Arguments, Setting, Settings, found},
+        reader::found,
+        settings::{Arguments, Setting, Settings},
     },
     route::Pattern,
 };
@@ -27,7 +30,7 @@ impl Checker<'_> {
         }
         let arguments = self.reader.arguments(constructor, made);
         match made.what {
-            "proxy" => self.proxy(&arguments, made.span).map(|proxy| Handler::Proxy(Arc::new(proxy))),
+            "proxy" => self.proxy(&arguments, made.span).map(Handler::Proxy),
             "files" => self.files(&arguments, pattern).map(|files| Handler::Files(Arc::new(files))),
             "reply" => self.reply(&arguments).map(|reply| Handler::Reply(Arc::new(reply))),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
@@ -64,12 +67,26 @@ impl Checker<'_> {
         }
     }
 
-    fn proxy(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Proxy> {
-        let settings = &arguments.settings;
+    /// A proxy; those without options are one for each upstream, as a file may have a million of them.
+    fn proxy(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Arc<Proxy>> {
         let target = match arguments.positional.first() {
             Some((Some(Setting::Raw(value)), place)) => self.target(value, *place),
             _ => None,
         };
+        if !arguments.settings.given.is_empty() {
+            return self.proxy_to(target, &arguments.settings, span).map(Arc::new);
+        }
+        let upstream = target?;
+        let key = Arc::as_ptr(&upstream) as usize;
+        if let Some(plain) = self.plain_proxies.get(&key) {
+            return Some(plain.clone());
+        }
+        let plain = Arc::new(self.proxy_to(Some(upstream), &arguments.settings, span)?);
+        self.plain_proxies.insert(key, plain.clone());
+        Some(plain)
+    }
+
+    fn proxy_to(&mut self, target: Option<Arc<Upstream>>, settings: &Settings<'_>, span: Span) -> Option<Proxy> {
         let strip = settings.text("strip");
         if strip.is_some_and(|strip| !strip.starts_with('/')) {
             self.reader.error(settings.span("strip", span), "`strip` of `proxy` must begin with a slash", "\"/api\"");

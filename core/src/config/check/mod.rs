@@ -11,15 +11,16 @@ mod tests;
 mod upstream;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    checked::{Address, Config, Handler, Upstream},
+    checked::{Address, Config, Handler, Proxy, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
-    settings::Reader,
+    reader::Reader,
 };
 use crate::route::Pattern;
 use statement::Statements;
@@ -105,6 +106,8 @@ struct Checker<'a> {
     context: Context<'a>,
     upstreams: Upstreams,
     running: Option<Running<'a>>,
+    /// Proxies without options, by the address of their upstream, which lives as long as they do.
+    plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
 }
@@ -112,7 +115,14 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     fn new(context: Context<'a>, sources: &'a [Source], running: Option<Running<'a>>) -> Self {
         let reader = Reader::new(sources, context.folder);
-        Self { reader, context, upstreams: Upstreams::default(), running, hidden: Vec::new() }
+        Self {
+            reader,
+            context,
+            upstreams: Upstreams::default(),
+            running,
+            plain_proxies: HashMap::new(),
+            hidden: Vec::new(),
+        }
     }
 
     fn file(&mut self, file: &File) -> Option<Config> {

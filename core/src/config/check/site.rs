@@ -11,7 +11,8 @@ use crate::{
         nearest::nearest,
         options,
         raw::{Entry, File, Key, Made, Span, Value},
-        settings::{Settings, found, strings},
+        reader::{found, strings},
+        settings::Settings,
     },
     route::normalise_host,
 };
@@ -154,7 +155,7 @@ impl Checker<'_> {
         };
         let others = taken.entry(host.clone()).or_default();
         if let Some((_, first)) = others.iter().find(|(other, _)| meets(other)) {
-            let message = format!("two sites answer for \"{host}\" on the same listeners");
+            let message = format!("\"{host}\" has a site already on the same listeners");
             let error = Diagnostic::error(span, message, "one site, or a `listen` of its own for each");
             return self.reader.report(error.note(*first, "first here"));
         }

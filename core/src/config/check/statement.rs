@@ -47,6 +47,11 @@ impl Checker<'_> {
             }
             self.statement(made, &mut statements);
         }
+        let listener = |(listener, _): &&(Listener, Span)| Some(&listener.address) == statements.admin.address.as_ref();
+        if let (Some((_, place)), Some(span)) = (statements.listeners.iter().find(listener), said.get("admin")) {
+            let error = Diagnostic::error(*span, "`admin` and `listen` have the same address", "another one");
+            self.reader.report(error.note(*place, "the `listen`"));
+        }
         if !file.statements.iter().any(|made| made.what == "listen") {
             let place = file.statements.first().map_or(Span::default(), |made| made.span);
             self.reader.error(place, "no `listen`: nothing would be served", "add: listen \"127.0.0.1:8080\"");

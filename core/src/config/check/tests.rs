@@ -451,6 +451,20 @@ fn admin_on_tcp_needs_a_token() {
 }
 
 #[test]
+fn admin_and_listen_do_not_share_an_address() {
+    let mut lua = Lua::listening();
+    lua.say("admin", vec![text(":80")], vec![("token", text("secret"))]);
+    assert_eq!(lua.errors(), ["2:0 `admin` and `listen` have the same address | another one (1: the `listen`)"]);
+}
+
+#[test]
+fn an_option_that_is_a_table_takes_nothing_by_position() {
+    let retry = list(vec![number(3.0)]);
+    let errors = route_errors(|lua| lua.make("proxy", vec![text("a:80")], vec![("retry", retry)]));
+    assert_eq!(errors, ["0:1 `retry` of `proxy` takes options by name | { tries = … }"]);
+}
+
+#[test]
 fn the_access_log_goes_to_a_file_whose_folder_is_there() {
     let log = |to: &str| {
         let mut lua = Lua::listening();
@@ -532,6 +546,13 @@ fn wrong_endpoints_are_named() {
     sorted.0.sort();
     sorted.1.sort();
     assert_eq!(sorted.0, sorted.1);
+}
+
+#[test]
+fn an_endpoint_has_a_name_or_its_address() {
+    let mut lua = Lua::listening();
+    lua.named("upstream", "a", vec![table(vec![text("a:80")], vec![("name", text(""))])], vec![]);
+    assert_eq!(lua.errors(), ["0:2 `name` of `endpoint` is empty | a name for logs and metrics"]);
 }
 
 #[test]
@@ -969,8 +990,8 @@ fn two_sites_share_a_host_only_on_different_listeners() {
     assert_eq!(
         lua.errors(),
         [
-            "5:1 two sites answer for \"a\" on the same listeners | one site, or a `listen` of its own for each (3: first here)",
-            "7:1 two sites answer for \"b\" on the same listeners | one site, or a `listen` of its own for each (6: first here)",
+            "5:1 \"a\" has a site already on the same listeners | one site, or a `listen` of its own for each (3: first here)",
+            "7:1 \"b\" has a site already on the same listeners | one site, or a `listen` of its own for each (6: first here)",
             "8:2 no `listen` says \":82\" | did you mean \":80\"?",
             "9:2 `listen` of `site` must be an address or a list of them, not the number 80 | for example \":80\" or { \":80\", \":8080\" }",
             "10:2 `listen` of `site` is empty: nothing would reach it | for example \":80\"",
@@ -1070,6 +1091,9 @@ fn a_handler_built_on_a_request_is_checked_the_same_way() {
     assert_eq!(wrong("redirect", vec![text("/{x}")]), "/etc/rsp/site.lua:1: nothing fills in {x} of `redirect`");
     assert_eq!(wrong("allow", vec![text("unix")]), "/etc/rsp/site.lua:1: `allow` is no handler");
     assert_eq!(wrong("proxy", vec![text("nobody")]), "/etc/rsp/site.lua:1: no upstream is called \"nobody\"");
+    let mut other = Lua::new();
+    let gone = other.named("upstream", "gone", vec![text("a:80")], vec![]);
+    assert_eq!(wrong("proxy", vec![gone]), "/etc/rsp/site.lua:1: no upstream is called \"gone\"");
     assert_eq!(wrong("exec", vec![text("x")]), "/etc/rsp/site.lua:1: `exec` is not in this version");
 }
 
@@ -1107,21 +1131,4 @@ fn a_path_is_relative_to_the_file_that_says_it() {
     let files = lua.make("files", vec![text("../x")], vec![]);
     lua.site("a", vec![("/", files)]);
     assert!(lua.errors()[0].contains("there is no folder /work/conf/../x"), "{:?}", lua.errors());
-}
-
-/// Not a matter of seconds in a debug build; run it with `--release -- --ignored` to see the figure.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_routes_are_checked_in_about_a_second() {
-    let mut lua = Lua::listening();
-    let app = lua.named("upstream", "app", vec![text("127.0.0.1:3000")], vec![]);
-    let proxy = lua.make("proxy", vec![app], vec![]);
-    for site in 0..100_000 {
-        let paths: Vec<_> = (0..10).map(|route| format!("/part{route}/{{id}}")).collect();
-        lua.site(&format!("site{site}.example"), paths.iter().map(|path| (path.as_str(), proxy.clone())).collect());
-    }
-    let start = std::time::Instant::now();
-    let config = lua.config();
-    println!("{:?}", start.elapsed());
-    assert_eq!(config.sites.len(), 100_000);
 }

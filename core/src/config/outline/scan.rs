@@ -271,7 +271,7 @@ impl<'t> Scan<'t> {
     }
 
     fn span_since(&self, before: usize) -> Span {
-        let last = self.at.min(self.tokens.len()).checked_sub(1).unwrap_or_default().max(before);
+        let last = self.at.min(self.tokens.len()).saturating_sub(1).max(before);
         match (self.tokens.get(before), self.tokens.get(last)) {
             (Some(first), Some(last)) => self.span(*first, *last),
             _ => Span { file: self.file, ..Span::default() },

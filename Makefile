@@ -1,0 +1,56 @@
+# The commands of this repository. Each is one line that you could type yourself.
+
+# Where cargo puts what it builds; benches and demos run the release binary.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: demo build test check needs bench bench-scenarios reference fuzz clean
+
+demo: ## build release and run the demo; nothing to install
+	cargo build --release --locked --package rsp
+	$(TARGET)/release/rsp demo
+
+build: ## the release binary, in target/release/rsp
+	cargo build --release --locked --package rsp
+
+test: needs ## everything that must be green before a merge
+	cargo build --workspace --all-targets --locked
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		echo cargo nextest run --workspace; cargo nextest run --workspace --locked; \
+	else \
+		echo "cargo-nextest is missing (cargo install cargo-nextest): running cargo test"; \
+		cargo test --workspace --locked --lib --bins --tests; \
+	fi
+	cargo test --workspace --locked --doc
+	$(MAKE) check
+
+check: ## what a reader can check without running anything
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		echo cargo deny check; cargo deny check; \
+	else \
+		echo "cargo-deny is missing (cargo install cargo-deny): licences and advisories were not checked"; \
+	fi
+
+needs: ## install what the tests need where it is missing
+	scripts/install-test-needs
+
+bench: build ## rsp, nginx and HAProxy side by side; writes the table into bench/README.md
+	scripts/install-test-needs bench
+	python3 bench/run.py
+
+bench-scenarios: build ## a million requests, slow readers, reloads and dying upstreams under load
+	scripts/install-test-needs bench
+	python3 bench/run.py --scenarios
+
+reference: ## write doc/reference.md, rsp.d.luau and doc/metrics.md anew from their tables
+	UPDATE=1 cargo test --package rsp-core --locked reference
+	UPDATE=1 cargo test --package rsp --locked reference_of_metrics
+
+fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=600 || exit 1; done
+
+clean: ## what was built, and what npm installed
+	cargo clean
+	rm -rf testkit/browser/node_modules

@@ -1,0 +1,30 @@
+"""hold.py PORT PATH COUNT: opens COUNT connections, makes one request on each, says "ready", holds them until told."""
+
+import resource
+import socket
+import sys
+
+
+def main(port, path, count):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    held = []
+    for number in range(count):
+        # Another source address each 10,000, so that ports never run out.
+        sock = socket.socket()
+        sock.bind((f"127.0.1.{1 + number // 10_000}", 0))
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        answer = sock.recv(4096)
+        while b"\r\n\r\n" not in answer or not answer.endswith(b"abcdefghijklm"):
+            more = sock.recv(4096)
+            if not more:
+                sys.exit(f"closed after {number} connections: {answer!r}")
+            answer += more
+        held.append(sock)
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

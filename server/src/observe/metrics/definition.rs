@@ -1,0 +1,101 @@
+//! The one table of metrics: what is printed, and what `doc/metrics.md` says of it.
+
+use prometheus_client::metrics::MetricType;
+
+/// One metric.
+pub struct Definition {
+    /// Without the `_total` that the text gives counters.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: MetricType,
+    /// In the order they are printed.
+    pub labels: &'static [&'static str],
+    /// One sentence without its full stop.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Definition =
+                Definition { name: $name, kind: MetricType::$kind, labels: &[$($label),*], help: $help };
+        )*
+
+        /// All of them, in the order they are printed.
+        #[cfg(test)]
+        pub const ALL: &[&Definition] = &[$(&$id),*];
+    };
+}
+
+metrics! {
+    REQUESTS = Counter "rsp_requests" ["site", "upstream", "status"]
+        "Requests that were answered; the upstream is empty where rsp answered itself";
+    REQUEST_SECONDS = Histogram "rsp_request_seconds" ["site", "upstream"]
+        "Time from the complete request head to the end of the answer";
+    UPSTREAM_SECONDS = Histogram "rsp_upstream_seconds" ["site", "upstream"]
+        "Time from the request being sent to the head of the upstream's answer";
+    BYTES = Counter "rsp_bytes" ["site", "upstream", "direction"]
+        "Bytes of requests (in) and answers (out)";
+    REQUESTS_IN_FLIGHT = Gauge "rsp_requests_in_flight" []
+        "Requests between their head and the end of their answer";
+    TUNNELS_OPEN = Gauge "rsp_tunnels_open" []
+        "Connections that became tunnels and are open";
+    CONNECTIONS_OPEN = Gauge "rsp_connections_open" ["listener"]
+        "Client connections that are open";
+    CONNECTIONS_ACCEPTED = Counter "rsp_connections_accepted" ["listener"]
+        "Client connections that were accepted";
+    CONNECTIONS_REFUSED = Counter "rsp_connections_refused" ["listener"]
+        "Client connections that were closed at once because a limit was reached";
+    ACCEPT_BACKOFFS = Counter "rsp_accept_backoffs" []
+        "Pauses in accepting because descriptors ran out";
+    UPSTREAM_OPENED = Counter "rsp_upstream_connections_opened" ["upstream"]
+        "Connections that were opened to the upstream";
+    UPSTREAM_REUSED = Counter "rsp_upstream_connections_reused" ["upstream"]
+        "Requests that went over a connection that was open already";
+    UPSTREAM_IDLE = Gauge "rsp_upstream_connections_idle" ["upstream"]
+        "Idle connections in the pools";
+    RETRIES = Counter "rsp_retries" ["upstream"]
+        "Second and further attempts of a request";
+    CONNECT_FAILURES = Counter "rsp_connect_failures" ["upstream", "endpoint"]
+        "Connections that could not be opened";
+    EJECTIONS = Counter "rsp_ejections" ["upstream", "endpoint"]
+        "Times the endpoint was taken out because it failed";
+    ENDPOINT_UP = Gauge "rsp_endpoint_up" ["upstream", "endpoint"]
+        "1 while the endpoint gets requests, 0 while it is out";
+    RELOADS = Counter "rsp_reloads" ["result"]
+        "Reloads of the config that were done (ok) or refused (failed)";
+    ACCESS_LOG_DROPPED = Counter "rsp_access_log_dropped" []
+        "Access log lines that were dropped because the queue was full";
+    ACCESS_LOG_ERRORS = Counter "rsp_access_log_errors" []
+        "Attempts to write or reopen an access log that failed";
+    SCRIPT_ERRORS = Counter "rsp_script_errors" []
+        "Functions of the config that failed or ran too long";
+}
+
+/// What `doc/metrics.md` must hold.
+#[cfg(test)]
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         `GET /metrics` on the admin address answers with these, as OpenMetrics 1.0 text. They live across reloads.\n\
+         There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams and endpoints; what is\n\
+         beyond is counted under the name `_other`.\n\n\
+         This page is made from the table in `server/src/observe/metrics/definition.rs`; a test fails when it is stale\n\
+         and `make reference` writes it anew.\n\n\
+         | metric | kind | labels | what it counts |\n|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let total = if matches!(metric.kind, MetricType::Counter) { "_total" } else { "" };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let row = format!(
+            "| `{}{total}` | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.as_str(),
+            labels.join(" "),
+            metric.help
+        );
+        page.push_str(&row);
+    }
+    page
+}

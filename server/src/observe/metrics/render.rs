@@ -1,0 +1,152 @@
+//! All metrics as OpenMetrics text, by prometheus-client's encoder.
+
+use std::{array, fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    registry::Registry,
+};
+
+use super::{
+    Metrics, Series,
+    definition::{self as defined, Definition},
+    series::Times,
+};
+
+type Names<const N: usize> = [Box<str>; N];
+
+/// The text; what is counted while it is made may or may not be in it.
+pub fn render(metrics: &Arc<Metrics>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(metrics.clone()));
+    let mut text = String::new();
+    // The encoder fails only where its writer does, and a String takes everything.
+    let _ = text::encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.requests(&self.series.sorted())?;
+        page.gauges(&defined::REQUESTS_IN_FLIGHT, [([], self.requests_in_flight.get())])?;
+        page.gauges(&defined::TUNNELS_OPEN, [([], self.tunnels_open.get())])?;
+        page.connections(self)?;
+        page.upstreams(self)?;
+        let reloads = [(["ok"], self.reloads_ok.get()), (["failed"], self.reloads_failed.get())];
+        page.counters(&defined::RELOADS, reloads)?;
+        page.counters(&defined::ACCESS_LOG_DROPPED, [([], self.access_log_dropped.get())])?;
+        page.counters(&defined::ACCESS_LOG_ERRORS, [([], self.access_log_errors.get())])?;
+        page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn requests(&mut self, all: &[(Names<2>, Arc<Series>)]) -> fmt::Result {
+        let mut status_text = itoa::Buffer::new();
+        let mut metric = self.begin(&defined::REQUESTS)?;
+        for ([site, upstream], series) in all {
+            for (status, count) in series.statuses() {
+                let values = [site, upstream, status_text.format(status)];
+                counter(&mut metric, &defined::REQUESTS, values, count)?;
+            }
+        }
+        self.times(&defined::REQUEST_SECONDS, all, Series::took)?;
+        self.times(&defined::UPSTREAM_SECONDS, all, Series::upstream_took)?;
+        let bytes = all.iter().filter_map(|(names, series)| Some((names, series.bytes()?)));
+        self.counters(
+            &defined::BYTES,
+            bytes.flat_map(|([site, upstream], (received, sent))| {
+                [([&**site, &**upstream, "in"], received), ([&**site, &**upstream, "out"], sent)]
+            }),
+        )
+    }
+
+    fn connections(&mut self, metrics: &Metrics) -> fmt::Result {
+        let all = metrics.listeners.sorted();
+        self.gauges(&defined::CONNECTIONS_OPEN, all.iter().map(|(name, n)| (plain(name), n.open.get())))?;
+        self.counters(&defined::CONNECTIONS_ACCEPTED, all.iter().map(|(name, n)| (plain(name), n.accepted.get())))?;
+        self.counters(&defined::CONNECTIONS_REFUSED, all.iter().map(|(name, n)| (plain(name), n.refused.get())))?;
+        self.counters(&defined::ACCEPT_BACKOFFS, [([], metrics.accept_backoffs.get())])
+    }
+
+    fn upstreams(&mut self, metrics: &Metrics) -> fmt::Result {
+        let all = metrics.upstreams.sorted();
+        self.counters(&defined::UPSTREAM_OPENED, all.iter().map(|(name, n)| (plain(name), n.opened.get())))?;
+        self.counters(&defined::UPSTREAM_REUSED, all.iter().map(|(name, n)| (plain(name), n.reused.get())))?;
+        self.gauges(&defined::UPSTREAM_IDLE, all.iter().map(|(name, n)| (plain(name), n.idle.get())))?;
+        self.counters(&defined::RETRIES, all.iter().map(|(name, n)| (plain(name), n.retries.get())))?;
+        let all = metrics.endpoints.sorted();
+        self.counters(&defined::CONNECT_FAILURES, all.iter().map(|(name, n)| (plain(name), n.connect_failures.get())))?;
+        self.counters(&defined::EJECTIONS, all.iter().map(|(name, n)| (plain(name), n.ejections.get())))?;
+        self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.up.get())))
+    }
+
+    fn counters<'a, const N: usize>(
+        &mut self,
+        definition: &Definition,
+        rows: impl IntoIterator<Item = ([&'a str; N], u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.begin(definition)?;
+        rows.into_iter().try_for_each(|(values, count)| counter(&mut metric, definition, values, count))
+    }
+
+    fn gauges<'a, const N: usize>(
+        &mut self,
+        definition: &Definition,
+        rows: impl IntoIterator<Item = ([&'a str; N], i64)>,
+    ) -> fmt::Result {
+        let mut metric = self.begin(definition)?;
+        for (values, level) in rows {
+            match N {
+                0 => metric.encode_gauge(&level)?,
+                _ => metric.encode_family(&labels(definition, values))?.encode_gauge(&level)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn times(
+        &mut self,
+        definition: &Definition,
+        all: &[(Names<2>, Arc<Series>)],
+        times: impl Fn(&Series) -> Option<Times>,
+    ) -> fmt::Result {
+        let mut metric = self.begin(definition)?;
+        for (names, series) in all {
+            let Some(times) = times(series) else { continue };
+            let labels = labels(definition, plain(names));
+            let mut metric = metric.encode_family(&labels)?;
+            metric.encode_histogram::<NoLabelSet>(times.sum, times.count, &times.buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn begin<'s>(&'s mut self, definition: &'s Definition) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(definition.name, definition.help, None, definition.kind)
+    }
+}
+
+fn counter<const N: usize>(
+    metric: &mut MetricEncoder<'_>,
+    definition: &Definition,
+    values: [&str; N],
+    count: u64,
+) -> fmt::Result {
+    match N {
+        0 => metric.encode_counter::<NoLabelSet, _, u64>(&count, None),
+        _ => metric.encode_family(&labels(definition, values))?.encode_counter::<NoLabelSet, _, u64>(&count, None),
+    }
+}
+
+/// A test compares the labels with the table's.
+fn labels<'a, const N: usize>(definition: &Definition, values: [&'a str; N]) -> [(&'static str, &'a str); N] {
+    array::from_fn(|i| (definition.labels.get(i).copied().unwrap_or("label"), values[i]))
+}
+
+fn plain<const N: usize>(names: &Names<N>) -> [&str; N] {
+    array::from_fn(|i| &*names[i])
+}

@@ -1,0 +1,15 @@
+//! What an operator sees of a running rsp: metrics, the access log, rsp's own messages, and the times printed in them.
+//!
+//! **Invariant:** nothing here waits on the request path: counting is relaxed atomics, a log line is copied into a
+//! bounded queue or dropped and counted.
+//! **Invariant:** no byte of a client can end a log line or forge a field of it.
+
+mod access_log;
+mod clock;
+mod messages;
+mod metrics;
+
+pub use access_log::{AccessLog, AccessLogs, Record};
+pub use clock::{http_date, http_date_of, now_seconds, timestamp};
+pub use messages::messages;
+pub use metrics::{EndpointCounts, ListenerCounts, Metrics, Series, UpstreamCounts};
