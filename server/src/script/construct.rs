@@ -69,7 +69,7 @@ fn construct(
     }
     if constructor.kind == Kind::Value && !constructor.landed {
         let error = Diagnostic::error(conversion.span, format!("`{what}` is not in this version"), "");
-        recorder.report(error);
+        recorder.report(error)?;
     }
     let steps = steps(what, arguments);
     let (name, arguments) = match steps {

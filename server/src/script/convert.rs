@@ -84,7 +84,7 @@ impl<'a> Conversion<'a> {
             let span = place.map_or(self.span, |place| place.span);
             if value.is_nil() {
                 let message = format!("argument {} of `{}` is nil", index + 1, self.name);
-                self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"));
+                self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"))?;
                 continue;
             }
             let value = self.value(value, self.literal(place), span, 0)?;
@@ -107,7 +107,7 @@ impl<'a> Conversion<'a> {
                     let span = place.map_or(self.span, |place| place.span);
                     items.push(Item { value: self.value(&value, self.literal(place), span, depth)?, span });
                 }
-                Key::Number(number) if (1..STATUS_MIN).contains(&number) => self.hole(items.len() + 1, literal),
+                Key::Number(number) if (1..STATUS_MIN).contains(&number) => self.hole(items.len() + 1, literal)?,
                 key => {
                     let place = literal.and_then(|literal| literal.entry(&key));
                     let span = place.map_or(self.span, |entry| entry.span);
@@ -124,11 +124,11 @@ impl<'a> Conversion<'a> {
         Ok(Table { items, entries })
     }
 
-    fn hole(&self, index: usize, literal: Option<&Literal>) {
+    fn hole(&self, index: usize, literal: Option<&Literal>) -> mlua::Result<()> {
         let place = literal.and_then(|literal| literal.items.get(index - 1));
         let span = place.map_or(self.span, |place| place.span);
         let message = format!("item {index} of this list is nil");
-        self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"));
+        self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"))
     }
 
     fn key(&self, key: &LuaValue) -> mlua::Result<Key> {
@@ -153,7 +153,7 @@ impl<'a> Conversion<'a> {
             LuaValue::String(text) => match text.to_str() {
                 Ok(text) => Value::Text(text.to_owned()),
                 Err(_) => {
-                    self.recorder.report(Diagnostic::error(span, "this string is not UTF-8", "save the file as UTF-8"));
+                    self.recorder.report(Diagnostic::error(span, "this string is not UTF-8", "text must be UTF-8"))?;
                     Value::Text(text.to_string_lossy())
                 }
             },

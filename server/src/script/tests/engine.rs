@@ -1,6 +1,15 @@
 //! Stories of functions on requests: a config in, a request through one of its functions.
 
-use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -290,10 +299,7 @@ fn an_error_is_told_with_its_lines() {
     let story =
         story("local function deep(x)\n  return x.y.z\nend\nsite '*' (function(request)\n  return deep({})\nend)");
     let fault = story.fault();
-    assert_eq!(
-        fault.cause,
-        "function at command:6: command:4: attempt to index nil with 'z'\n    at command:4 in function 'deep'\n    at command:7 in a function"
-    );
+    assert_eq!(fault.cause, "function at command:6: command:4: attempt to index nil with 'z', called from command:7");
 }
 
 #[test]
@@ -321,6 +327,58 @@ fn a_function_must_return_a_handler_or_nil() {
         assert_eq!(fault.kind, Kind::Script);
         assert!(fault.cause.contains(said), "{fault}");
     }
+}
+
+#[test]
+fn what_would_be_noted_in_a_file_ends_a_request() {
+    for (body, said) in [
+        ("return reply(200, '\\xff')", "this string is not UTF-8"),
+        ("return reply(200, { 1, nil, 3 })", "item 2 of this list is nil"),
+        ("return reply(200, nil, {})", "argument 2 of `reply` is nil"),
+        ("return reply(200, env 'RSP_TEST_THIS_IS_NOT_SET')", "is not set"),
+        ("return reply(200, { function() end })", "can't hold a function"),
+        ("return shared 'x'", "not in this version"),
+    ] {
+        let fault = function(body).fault();
+        assert_eq!(fault.kind, Kind::Script);
+        assert!(fault.cause.contains(said), "{fault}");
+    }
+}
+
+/// A body that counts how many of its kind are alive.
+struct Counted(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        b"counted"
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_call_that_is_given_up_leaves_nothing_behind() {
+    let story = function("while request.path == '/' do coroutine.yield() end\nreturn reply(200, 'fine')");
+    let alive = Arc::new(AtomicUsize::new(0));
+    block_on(async {
+        for _ in 0..100 {
+            alive.fetch_add(1, Ordering::Relaxed);
+            let body = Body::Full(Bytes::from_owner(Counted(Arc::clone(&alive))));
+            let mut call = Box::pin(story.call(0, request("/", &[], body)));
+            poll_fn(|cx| {
+                assert!(call.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            assert_eq!(alive.load(Ordering::Relaxed), 1);
+        }
+    });
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+    assert_eq!(story.says(), "fine");
 }
 
 #[test]
