@@ -4,14 +4,18 @@ import resource
 import socket
 import sys
 
+IP_BIND_ADDRESS_NO_PORT = 24  # of linux/in.h, not named by Python 3.11
+
 
 def main(port, path, count):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     held = []
     for number in range(count):
-        # Another source address each 10,000, so that ports never run out.
+        # Another source address each 10,000, so that ports never run out; the port is chosen when connecting, so that
+        # none of them is taken from a listener while it lingers in TIME_WAIT.
         sock = socket.socket()
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((f"127.0.1.{1 + number // 10_000}", 0))
         sock.settimeout(20)
         sock.connect(("127.0.0.1", port))

@@ -75,7 +75,7 @@ def slow_reader(stage):
     """A client that reads 1 byte a second for 45 s, then the rest of 1 GiB: every byte, at most 128 KiB"""
     seconds, size = (5, 64 * MIB) if stage.quick else (45, GIB)
     proxy = stage.proxy([stage.origin().port])
-    load.Idle(proxy.port, "/small", 10).close()
+    load.Idle(proxy, "/small", 10).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"GET /pattern/{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         read_head(sock)
@@ -101,7 +101,7 @@ def slow_upload(stage):
 
     threading.Thread(target=origin, daemon=True).start()
     proxy = stage.proxy([listener.getsockname()[1]])
-    load.Idle(proxy.port, "/small", 1).close()
+    load.Idle(proxy, "/small", 1).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"POST / HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n".encode())
         sent = 0
@@ -171,7 +171,7 @@ def run(arguments, folder):
     lines, failed = ["| what must hold | seen | |", "|---|---|---|"], False
     for name in arguments.scenarios or NAMES:
         with ExitStack() as stack:
-            stage = Stage(stack, folder / name, arguments.peer, arguments.binary.resolve(), arguments.quick)
+            stage = Stage(stack, folder / name, arguments.peer, arguments.binary, arguments.quick)
             try:
                 figure, good = SCENARIOS[name](stage)
             except (OSError, RuntimeError) as error:
