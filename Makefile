@@ -43,8 +43,9 @@ bench-scenarios: build ## a million requests, slow readers, reloads and dying up
 	scripts/install-test-needs bench
 	python3 bench/run.py --scenarios
 
-reference: ## write doc/reference.md and rsp.d.luau anew from the table of options
+reference: ## write doc/reference.md, rsp.d.luau and doc/metrics.md anew from their tables
 	UPDATE=1 cargo test --package rsp-core --locked reference
+	UPDATE=1 cargo test --package rsp --locked reference_of_metrics
 
 fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     raw::{Key, Span, Table, Value},
-    settings::found,
+    reader::found,
 };
 
 /// Tables inside of tables, at most.

@@ -14,6 +14,7 @@ mod nearest;
 mod networks;
 pub mod options;
 pub mod raw;
+mod reader;
 mod reference;
 mod settings;
 pub mod units;

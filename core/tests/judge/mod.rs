@@ -313,21 +313,21 @@ pub fn naive_chunks(input: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
     }
 }
 
+/// A fault counts once the section is complete, as a section is read in one piece.
 fn naive_trailers(input: &[u8]) -> Result<Option<usize>, ()> {
-    let (mut position, mut fields) = (0, 0);
-    loop {
-        let Some(lf) = input[position..].iter().position(|&byte| byte == b'\n') else { return Ok(None) };
-        let (line, next) = naive_line(&input[position..]).filter(|(_, next)| *next == lf + 1).ok_or(())?;
-        position += next;
-        if position > LIMITS.head || fields > LIMITS.headers {
-            return Err(());
+    let (mut position, mut fields, mut legal) = (0, 0, true);
+    while let Some(lf) = input[position..].iter().position(|&byte| byte == b'\n') {
+        let raw = &input[position..=position + lf];
+        position += lf + 1;
+        legal &= position <= LIMITS.head && fields <= LIMITS.headers;
+        if raw == b"\r\n" {
+            return if legal { Ok(Some(position)) } else { Err(()) };
         }
-        if line.is_empty() {
-            return Ok(Some(position));
-        }
-        naive_field(line).ok_or(())?;
+        let line = naive_line(raw).filter(|(_, length)| *length == raw.len());
+        legal &= line.is_some_and(|(line, _)| naive_field(line).is_some());
         fields += 1;
     }
+    Ok(None)
 }
 
 fn naive_host(host: &[u8]) -> bool {
@@ -377,7 +377,8 @@ fn end_to_end(fields: &[(String, Vec<u8>)], request: bool) -> Grouped {
     }
     let mut kept = Grouped::new();
     for (name, value) in fields {
-        if !gone.contains(name) && !(request && name.contains('_')) {
+        let dropped = request && name.contains('_');
+        if !dropped && !gone.contains(name) {
             kept.entry(name.clone()).or_default().push(value.clone());
         }
     }

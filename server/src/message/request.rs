@@ -35,6 +35,39 @@ pub struct Request {
     pub interim: Interim,
 }
 
+#[cfg(test)]
+impl Request {
+    /// A request without fields or body, from a process of this machine.
+    pub fn example(method: http::Method, target: &'static str) -> Self {
+        let head = RequestHead {
+            method,
+            target: rsp_core::frame::http1::Target::new(bytes::Bytes::from_static(target.as_bytes())).unwrap(),
+            version: http::Version::HTTP_11,
+            headers: http::HeaderMap::new(),
+            framing: rsp_core::frame::http1::Framing::Empty,
+            keep_alive: true,
+            upgrade: None,
+            expect_continue: false,
+        };
+        Self {
+            head,
+            head_bytes: 0,
+            body: Body::Empty,
+            client: Client { ip: None, peer: Peer::Unix, trusted: false },
+            id: RequestId::next(),
+            received: Instant::now(),
+            scheme: "http",
+            interim: Interim::None,
+        }
+    }
+
+    /// The same with one field more.
+    pub fn with(mut self, name: http::HeaderName, value: &str) -> Self {
+        self.head.headers.append(name, http::HeaderValue::from_str(value).unwrap());
+        self
+    }
+}
+
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {

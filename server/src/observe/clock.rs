@@ -39,11 +39,20 @@ pub fn http_date() -> HeaderValue {
     DATE.with_borrow_mut(|cached| match cached {
         Some((second, value)) if *second == now => value.clone(),
         _ => {
-            let value = imf_fixdate(now);
+            let value = http_date_of(now);
             *cached = Some((now, value.clone()));
             value
         }
     })
+}
+
+/// A time in seconds since 1970 as an HTTP date; what the format can't express becomes the nearest it can.
+pub fn http_date_of(second: i64) -> HeaderValue {
+    /// The last second of the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    let time = UNIX_EPOCH + Duration::from_secs(second.max(0).unsigned_abs().min(LAST));
+    let text = httpdate::fmt_http_date(time);
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 /// Now, as rsp's own messages begin: `[2026-11-20 12:00:00.000000 +0000]`, at the local offset.
@@ -76,12 +85,6 @@ pub fn push_rfc3339(line: &mut Vec<u8>, time: SystemTime) {
     });
 }
 
-fn imf_fixdate(second: i64) -> HeaderValue {
-    let time = UNIX_EPOCH + Duration::from_secs(second.max(0).unsigned_abs());
-    let text = httpdate::fmt_http_date(time);
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
-}
-
 /// Seconds since 1970 and milliseconds; a clock before 1970 counts as 1970.
 fn split(time: SystemTime) -> (i64, u32) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -105,6 +108,12 @@ mod tests {
         DATE.set(Some((cached.0, HeaderValue::from_static("of this second"))));
         let second = http_date();
         assert!(second == "of this second" || now_seconds() != cached.0);
+    }
+
+    #[test]
+    fn a_time_outside_the_formats_years_is_no_fault() {
+        assert_eq!(http_date_of(-1), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date_of(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue};
 use super::Checker;
 use crate::config::{
     raw::{Key, Span, Table, Value},
-    settings::{found, strings},
+    reader::{found, strings},
 };
 
 /// What frames a message or belongs to one connection: never the file's to set (RFC 9110 §7.6.1, RFC 9112 §6).

@@ -15,7 +15,8 @@ use crate::{
         nearest::nearest,
         options::{self, Kind},
         raw::{Made, Span, Value},
-        settings::{Arguments, Setting, Settings, found},
+        reader::found,
+        settings::{Arguments, Setting, Settings},
     },
     route::Pattern,
 };

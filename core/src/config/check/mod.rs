@@ -20,7 +20,7 @@ use super::{
     checked::{Address, Config, Handler, Proxy, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
-    settings::Reader,
+    reader::Reader,
 };
 use crate::route::Pattern;
 use statement::Statements;

@@ -9,7 +9,7 @@ use crate::{
         diagnostic::Diagnostic,
         options::{self, Kind},
         raw::{self, Item, Made, Span, Value},
-        settings::found,
+        reader::found,
     },
     route::{Pattern, Table, parse_key},
 };

@@ -11,7 +11,8 @@ use crate::{
         nearest::nearest,
         options,
         raw::{Entry, File, Key, Made, Span, Value},
-        settings::{Settings, found, strings},
+        reader::{found, strings},
+        settings::Settings,
     },
     route::normalise_host,
 };

@@ -549,6 +549,13 @@ fn wrong_endpoints_are_named() {
 }
 
 #[test]
+fn an_endpoint_has_a_name_or_its_address() {
+    let mut lua = Lua::listening();
+    lua.named("upstream", "a", vec![table(vec![text("a:80")], vec![("name", text(""))])], vec![]);
+    assert_eq!(lua.errors(), ["0:2 `name` of `endpoint` is empty | a name for logs and metrics"]);
+}
+
+#[test]
 fn an_upstream_or_site_never_given_its_table_is_an_error() {
     let mut lua = Lua::listening();
     for what in ["upstream", "site"] {
@@ -1124,21 +1131,4 @@ fn a_path_is_relative_to_the_file_that_says_it() {
     let files = lua.make("files", vec![text("../x")], vec![]);
     lua.site("a", vec![("/", files)]);
     assert!(lua.errors()[0].contains("there is no folder /work/conf/../x"), "{:?}", lua.errors());
-}
-
-/// Not a matter of seconds in a debug build; run it with `--release -- --ignored` to see the figure.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_routes_are_checked_in_about_a_second() {
-    let mut lua = Lua::listening();
-    let app = lua.named("upstream", "app", vec![text("127.0.0.1:3000")], vec![]);
-    let proxy = lua.make("proxy", vec![app], vec![]);
-    for site in 0..100_000 {
-        let paths: Vec<_> = (0..10).map(|route| format!("/part{route}/{{id}}")).collect();
-        lua.site(&format!("site{site}.example"), paths.iter().map(|path| (path.as_str(), proxy.clone())).collect());
-    }
-    let start = std::time::Instant::now();
-    let config = lua.config();
-    println!("{:?}", start.elapsed());
-    assert_eq!(config.sites.len(), 100_000);
 }

@@ -10,7 +10,8 @@ use crate::config::{
     nearest::nearest,
     options,
     raw::{Item, Made, Span, Value},
-    settings::{Settings, found},
+    reader::found,
+    settings::Settings,
 };
 
 /// The nearest name is looked for among so many, to bound the work of a file that is wrong everywhere.
@@ -174,6 +175,10 @@ impl Checker<'_> {
                 };
                 let endpoint = self.plain_endpoint(text, first.span);
                 let settings = self.reader.settings("endpoint", options::ENDPOINT, &table.entries);
+                if settings.text("name") == Some("") {
+                    let span = settings.span("name", item.span);
+                    self.reader.error(span, "`name` of `endpoint` is empty", "a name for logs and metrics");
+                }
                 let endpoint = endpoint?;
                 Some(Endpoint {
                     address: endpoint.address,
@@ -264,7 +269,7 @@ impl Checker<'_> {
     }
 
     fn unknown_upstream(&mut self, name: &str, span: Span) {
-        let names = self.upstreams.named.keys().map(String::as_str).take(NEAREST_AMONG);
+        let names = self.upstreams.declared.iter().map(|upstream| upstream.name.as_str()).take(NEAREST_AMONG);
         let label = match nearest(name, names) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("declare it: upstream \"{name}\" {{ … }}; an address has a port: \"{name}:80\""),

@@ -112,7 +112,7 @@ const REDIRECT: Constructor = handler(
 )
 .takes(
     &[
-        opt("TO", Type::Text, REQUIRED, "The URL or path."),
+        opt("URL", Type::Text, REQUIRED, "The URL or path."),
         opt("STATUS", Type::Integer(301, 308), Literal::Number(302), "301, 302, 303, 307 or 308."),
     ],
     1,

@@ -26,7 +26,12 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
 )
 .repeats()
 .options(&[
-    opt("balance", Type::Choice(BALANCES), Literal::Text("round_robin"), "How an endpoint is chosen."),
+    opt(
+        "balance",
+        Type::Choice(BALANCES),
+        Literal::Text("round_robin"),
+        "How an endpoint is chosen. (A function: *not in this version*.)",
+    ),
     opt(
         "outlier",
         Type::Table(OUTLIER),

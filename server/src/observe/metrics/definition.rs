@@ -82,7 +82,7 @@ pub fn reference() -> String {
          There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams and endpoints; what is\n\
          beyond is counted under the name `_other`.\n\n\
          This page is made from the table in `server/src/observe/metrics/definition.rs`; a test fails when it is stale\n\
-         and rewrites it when `UPDATE_DOC` is set.\n\n\
+         and `make reference` writes it anew.\n\n\
          | metric | kind | labels | what it counts |\n|---|---|---|---|\n",
     );
     for metric in ALL {

@@ -90,15 +90,15 @@ fn every_metric_of_the_table_is_printed_with_its_labels_and_no_other() {
 }
 
 #[test]
-fn the_page_in_doc_is_what_the_table_says() {
+fn the_reference_of_metrics_is_what_the_table_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../doc/metrics.md");
     let wanted = definition::reference();
-    if std::env::var_os("UPDATE_DOC").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == wanted, "doc/metrics.md is stale; run this test with UPDATE_DOC=1");
+    assert!(found == wanted, "doc/metrics.md is stale; run `make reference`");
 }
 
 #[test]
