@@ -21,7 +21,9 @@ def main(port, path, count):
         sock.connect(("127.0.0.1", port))
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         answer = sock.recv(4096)
-        while b"\r\n\r\n" not in answer or not answer.endswith(b"abcdefghijklm"):
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            sys.exit(f"after {number} connections: {answer!r}")
+        while not answer.endswith(b"\r\n\r\nabcdefghijklm"):
             more = sock.recv(4096)
             if not more:
                 sys.exit(f"closed after {number} connections: {answer!r}")
