@@ -1,22 +1,25 @@
--- What `rsp demo` runs. rsp filled in the ports; everything else you could have written.
+-- What `rsp demo` runs. The ports were filled in; the rest you could have written.
 
 listen "$LISTEN"
-log { format = "none" }                 -- the page asks often; a site of yours would keep its access log
+log { format = "none" }
 
 local hello = upstream "hello" {
-  { "$ONE",   name = "one" },
-  { "$TWO",   name = "two" },
+  { "$ONE", name = "one" },
+  { "$TWO", name = "two" },
   { "$THREE", name = "three" },
   balance = "round_robin",
 
-  -- A request that meets a closed port goes to another endpoint; its client never notices.
-  retry   = { tries = 3 },
-  -- That endpoint is then left out for a second, the next time for two; two of the three may be out at once.
+  -- A request that meets a closed port goes to another endpoint. So may every
+  -- one, if need be; busy sites are better off with the default, one in five.
+  retry = { tries = 3, budget = 1 },
+
+  -- The closed one is then left out: for a second, the next time for two.
+  -- Two of the three may be out at once.
   outlier = { eject = "1s", eject_max = "2s", max_ejected = 0.7 },
 }
 
 site "*" {
   ["GET /hello"] = proxy(hello),
-  ["GET /"]      = proxy "$BACKSTAGE",  -- the page
-  ["/demo/*"]    = proxy "$BACKSTAGE",  -- its switches
+  ["GET /"] = proxy "$BACKSTAGE",   -- this page
+  ["/demo/*"] = proxy "$BACKSTAGE", -- its switches
 }
