@@ -14,6 +14,7 @@ use rsp_core::{
     route::{Params, Path},
 };
 
+use self::ticket::Place;
 pub use self::ticket::Ticket;
 use crate::{
     error::{Fault, Kind},
@@ -81,11 +82,15 @@ impl Worker {
     }
 
     /// Answers one request.
-    pub async fn serve(&self, listener: &Address, mut request: Request) -> Answer {
+    pub async fn serve(&self, listener: &Address, mut request: Box<Request>) -> Answer {
         let mut ticket = Ticket::new(&request);
         let outcome = self.route(listener, &mut request, &mut ticket).await;
         let outcome = match outcome {
-            Ok((route, params, engine)) => self.run(&route, &params, engine, request, &mut ticket).await,
+            Ok((route, params, engine)) => {
+                let outcome = self.run(&route, &params, engine, request, &mut ticket).await;
+                ticket.came_to(Place::Route(route));
+                outcome
+            }
             Err(refused) => Err(refused),
         };
         let response = outcome.unwrap_or_else(|refused| refusal::respond(refused, &mut ticket));
@@ -118,8 +123,11 @@ impl Worker {
         let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
         let (site, refused) = match found {
             Found::Route(route, params) => {
-                ticket.found(request, &route);
-                apply_limits(request, &route.site.limits)?;
+                ticket.log_to(&route.site, request);
+                if let Err(fault) = apply_limits(request, &route.site.limits) {
+                    ticket.came_to(Place::Route(route));
+                    return Err(fault.into());
+                }
                 return Ok((route, params, current.engine.clone()));
             }
             Found::NoSite => return Err(Fault::new(Kind::NotFound, "no site has this host").into()),
@@ -128,7 +136,8 @@ impl Worker {
             Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
             Found::AddSlash(site) => (site, Refused::AddSlash(with_slash(&target))),
         };
-        ticket.found_site(request, &site);
+        ticket.log_to(&site, request);
+        ticket.came_to(Place::Site(site));
         Err(refused)
     }
 
@@ -138,7 +147,7 @@ impl Worker {
         route: &Route,
         params: &Params,
         engine: Option<Rc<Engine>>,
-        mut request: Request,
+        mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Response, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
@@ -192,15 +201,16 @@ impl From<Fault> for Refused {
 async fn call(
     engine: &Option<Rc<Engine>>,
     id: FunctionId,
-    request: Request,
+    request: Box<Request>,
     route: &Route,
     params: &Params,
-) -> (Request, Result<Outcome, Fault>) {
+) -> (Box<Request>, Result<Outcome, Fault>) {
     let Some(engine) = engine else {
         return (request, Err(Fault::new(Kind::Script, "this worker has no functions")));
     };
     let visit = Visit { site: &route.site.name, route: route.pattern.as_str(), params };
-    engine.call(id, request, visit).await
+    let (request, outcome) = engine.call(id, *request, visit).await;
+    (Box::new(request), outcome)
 }
 
 /// The site's own bounds, which may be narrower than those the head was read with.

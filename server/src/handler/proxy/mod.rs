@@ -27,7 +27,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Forwards a request.
-    pub async fn run(&self, mut request: Request, context: &Context<'_>) -> Result<Response, Fault> {
+    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Response, Fault> {
         let spec = &*self.spec;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         if let Body::Wire(body) = &mut body {
@@ -56,6 +56,7 @@ impl Proxy {
             silence: spec.tunnel_timeout,
             interim: request.interim.clone(),
             seed: request.id.seed(),
+            now: request.received,
         };
         context.pools.exchange(&self.group, outgoing).await
     }
