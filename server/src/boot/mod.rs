@@ -30,13 +30,8 @@ pub fn run(origin: Origin) -> ExitCode {
     };
     raise_descriptor_limit();
     warn(&loaded);
-    let greeting = origin.greeting().to_owned();
     match Control::start(origin, loaded) {
-        Ok(control) => {
-            // A shell that closed its end wants no greeting.
-            let _ = std::io::stdout().write_all(greeting.as_bytes());
-            ExitCode::from(control.run())
-        }
+        Ok(control) => ExitCode::from(control.run()),
         Err(e) => complain(&format!("{e}\n"), e.exit_code()),
     }
 }
