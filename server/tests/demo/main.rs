@@ -69,7 +69,7 @@ fn no_request_fails_while_servers_stop_and_start() {
 #[test]
 fn with_all_three_stopped_the_answer_is_502_until_one_is_back() {
     let demo = demo();
-    ["1/stop", "2/stop", "3/stop"].map(|path| switch(&demo, path));
+    ["1/stop", "2/stop", "3/stop"].iter().for_each(|path| switch(&demo, path));
     assert_eq!(demo.client().get("/hello").status, 502);
     switch(&demo, "3/start");
     eventually(SOON, || demo.client().get("/hello").status == 200);
