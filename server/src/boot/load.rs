@@ -2,11 +2,11 @@
 
 use std::{
     fmt::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
-use rsp_core::config::{self, Config, Context, PathKind};
+use rsp_core::config::{self, Config, Context};
 
 use crate::{error, script};
 
@@ -67,29 +67,16 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
         Origin::File(path) => script::load(path),
         Origin::Command { text, folder, .. } => script::load_text(text, folder),
     };
-    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.render())?;
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &probe };
+    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {
         Ok((config, warnings)) => {
             Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
         }
-        Err(found) => Err(script::legacy_prefix(&file) + &render(&found)),
-    }
-}
-
-/// What is at a path, for the checks that need to know.
-pub fn probe(path: &Path) -> PathKind {
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => match std::fs::read_dir(path) {
-            Ok(_) => PathKind::Folder,
-            Err(_) => PathKind::Denied,
-        },
-        Ok(_) => PathKind::File,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => PathKind::Missing,
-        Err(_) => PathKind::Denied,
+        Err(found) => Err(render(&found)),
     }
 }
 

@@ -208,7 +208,7 @@ async fn call(
     let Some(engine) = engine else {
         return (request, Err(Fault::new(Kind::Script, "this worker has no functions")));
     };
-    let visit = Visit { site: &route.site.name, route: route.pattern.as_str(), params };
+    let visit = Visit { site: &route.site.name, route: &route.pattern, params };
     let (request, outcome) = engine.call(id, *request, visit).await;
     (Box::new(request), outcome)
 }

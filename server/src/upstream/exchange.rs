@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
-const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 256, uri: 0 };
+const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
 
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
