@@ -1,10 +1,6 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
-use std::{
-    fmt::Write,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use rsp_core::config::{self, Config, Context};
 

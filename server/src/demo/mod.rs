@@ -48,9 +48,13 @@ fn greeting(listen: &str) -> String {
     };
     let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
     let url = format!("http://{host}:{port}/");
-    format!(
-        "\n  Open {url}           three servers, balanced; stop one and watch\n  curl {url}hello      the same from a shell\n  Ctrl-C ends it all.\n\n"
-    )
+    let lines = [
+        "",
+        &format!("  Open {url}        three servers, one address: stop one and watch"),
+        &format!("  curl {url}hello   the same from a shell"),
+        "  Ctrl-C ends it all.\n\n",
+    ];
+    lines.join("\n")
 }
 
 #[cfg(test)]
