@@ -44,6 +44,8 @@ pub struct Control {
     shared: Shared,
     logs: AccessLogs,
     workers: Vec<Handle>,
+    /// Bound, and not yet accepted from.
+    bound: Vec<Bound>,
     listening: Vec<Address>,
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
@@ -79,7 +81,7 @@ impl fmt::Display for StartError {
 }
 
 impl Control {
-    /// Builds everything, then binds, then lets the workers accept.
+    /// Builds everything, then binds.
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
@@ -101,23 +103,22 @@ impl Control {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
-        let mut control = Self {
+        Ok(Self {
             origin,
             config: loaded.config,
             shared,
             logs,
             workers,
+            bound,
             listening: Vec::new(),
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
             started: Instant::now(),
-        };
-        bound.into_iter().for_each(|bound| control.listen(bound));
-        Ok(control)
+        })
     }
 
-    /// Runs until told to end; the exit code.
+    /// Lets the workers accept, and runs until told to end; the exit code.
     pub fn run(mut self) -> u8 {
         let runtime = match tokio::runtime::LocalRuntime::new() {
             Ok(runtime) => runtime,
@@ -142,6 +143,10 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        // Who reads that it has started may send a signal at once.
+        std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
+        // A shell that closed its end wants no greeting.
+        let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
         let _serving = self.serve_admin();
         loop {
             tokio::select! {

@@ -1,10 +1,6 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
-use std::{
-    fmt::Write,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use rsp_core::config::{self, Config, Context};
 
@@ -23,6 +19,8 @@ pub enum Origin {
         folder: PathBuf,
         /// Its admin socket.
         admin: PathBuf,
+        /// Printed once it listens; for a person, empty if there is nothing to say.
+        greeting: String,
     },
 }
 
@@ -44,6 +42,19 @@ impl Origin {
             Self::Command { admin, .. } => admin.clone(),
         }
     }
+
+    pub(super) fn greeting(&self) -> &str {
+        match self {
+            Self::File(_) => "",
+            Self::Command { greeting, .. } => greeting,
+        }
+    }
+}
+
+/// A Lua string literal, for the text of a one-line command.
+pub fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
+    format!("\"{escaped}\"")
 }
 
 /// Evaluates and checks; the error is the rendered diagnostic.
@@ -100,4 +111,14 @@ fn chain(chain: &config::Chain) -> String {
         config::Handler::Function(_) => "function".to_owned(),
     };
     filters.collect::<String>() + &handler
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_can_not_leave_its_quotes() {
+        assert_eq!(quoted("a\"] = x\\"), "\"a\\\"] = x\\\\\"");
+    }
 }
