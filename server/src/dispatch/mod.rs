@@ -52,7 +52,7 @@ pub struct Current {
 /// A response, and what must be told when it is out.
 pub struct Answer {
     /// What the client gets.
-    pub response: Response,
+    pub response: Box<Response>,
     /// Counts and logs the request.
     pub ticket: Ticket,
     /// Without progress of a write.
@@ -93,7 +93,7 @@ impl Worker {
             }
             Err(refused) => Err(refused),
         };
-        let response = outcome.unwrap_or_else(|refused| refusal::respond(refused, &mut ticket));
+        let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
     }
@@ -105,7 +105,7 @@ impl Worker {
 
     /// Answers a request whose response failed before a byte of it was out.
     pub fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
-        let response = refusal::respond(fault.into(), &mut ticket);
+        let response = Box::new(refusal::respond(fault.into(), &mut ticket));
         Answer { response, ticket, write_timeout: Limits::default().write_timeout }
     }
 
@@ -149,7 +149,7 @@ impl Worker {
         engine: Option<Rc<Engine>>,
         mut request: Box<Request>,
         ticket: &mut Ticket,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Box<Response>, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
         let mut passed = 0;

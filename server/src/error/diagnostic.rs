@@ -68,7 +68,7 @@ fn draw_one(diagnostic: &Diagnostic, lines: &Lines<'_>, renderer: &Renderer, out
         group = group.element(snippet);
     }
     out.push_str(&renderer.render(&[group.element(Padding)]));
-    out.push_str("\n");
+    out.push('\n');
 }
 
 /// Where the lines of each text begin.

@@ -6,7 +6,9 @@ use std::fmt;
 
 use http::StatusCode;
 
-pub use diagnostic::{draw, render};
+#[cfg(test)]
+pub use diagnostic::draw;
+pub use diagnostic::render;
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

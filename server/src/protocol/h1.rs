@@ -248,8 +248,9 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 /// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
     let Answer { mut response, ticket, write_timeout } = answer;
+    let body = std::mem::replace(&mut response.body, Body::Empty);
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
-    let framing = client_framing(response.body.framing(), response.status, &asked.method, asked.version);
+    let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
     let keep_alive =
         asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
     let mut head = Sender::head_buffer();
@@ -259,7 +260,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
             status: response.status,
             headers: &response.headers,
             framing,
-            content_length: response.stated_length.or_else(|| stated(&response.body, &asked.method)),
+            content_length: response.stated_length.or_else(|| stated(&body, &asked.method)),
             method: &asked.method,
             version: asked.version,
             keep_alive,
@@ -269,7 +270,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         },
     );
     let upgrade = response.upgrade.take();
-    let mut sender = Sender::new(Rc::clone(&connection.wire), head, response.body, framing, write_timeout);
+    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout);
     let sent = poll_fn(|cx| sender.poll(cx)).await;
     let bytes = sender.sent();
     match sent {

@@ -179,7 +179,7 @@ fn bound(lua: &Lua, recorder: &Rc<Recorder>, time: Duration) {
     let calls = Cell::new(0_u32);
     lua.set_interrupt(move |lua| {
         calls.set(calls.get().wrapping_add(1));
-        if calls.get() % 256 != 0 {
+        if !calls.get().is_multiple_of(256) {
             return Ok(VmState::Continue);
         }
         let message = if Instant::now() > end {

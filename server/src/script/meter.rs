@@ -73,7 +73,7 @@ impl Meter {
 
     fn step(&self, lua: &Lua, recorder: &Recorder) -> mlua::Result<VmState> {
         self.steps.set(self.steps.get().wrapping_add(1));
-        if self.steps.get() % STEPS != 0 {
+        if !self.steps.get().is_multiple_of(STEPS) {
             return Ok(VmState::Continue);
         }
         let Some(mut running) = self.running.get() else { return Ok(VmState::Continue) };

@@ -22,6 +22,6 @@ mod tests;
 mod trouble;
 
 pub use engine::{Engine, Outcome, Visit};
-pub use evaluate::{Failed, Loaded, load, load_text};
+pub use evaluate::{Loaded, load, load_text};
 pub use files::probe;
 pub use sources::Sources;

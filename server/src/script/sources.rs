@@ -32,11 +32,6 @@ impl Sources {
     pub fn texts(&self) -> &[Source] {
         &self.texts
     }
-
-    /// The file that a chunk's name names.
-    pub(super) fn named(&self, name: &str) -> Option<u32> {
-        self.texts.iter().position(|source| chunk_name(&source.path) == name).map(|index| index as u32)
-    }
 }
 
 /// The name under which Lua knows a file; it stands in Lua's own messages.

@@ -12,7 +12,7 @@ use rsp_core::config::{
     raw::{FunctionId, Key, Made, Source, Value},
 };
 
-use super::*;
+use super::{evaluate::Failed, *};
 use crate::error::draw;
 
 /// A folder with the files of one story.
@@ -125,7 +125,7 @@ fn a_file_that_comes_to_no_end_is_an_error() {
 #[test]
 fn every_example_is_right() {
     for name in ["site.lua", "original.lua", "functions.lua"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
         assert_eq!(errors(&folder.join(name), &folder), "", "{name}");
     }
 }

@@ -78,7 +78,7 @@ struct Failed {
 
 impl Pools {
     /// Sends a request to one of the group's endpoints and waits for the head of the final response.
-    pub async fn exchange(&self, group: &Arc<Group>, mut outgoing: Outgoing<'_>) -> Result<Response, Fault> {
+    pub async fn exchange(&self, group: &Arc<Group>, outgoing: &mut Outgoing<'_>) -> Result<Box<Response>, Fault> {
         let mut tried = Tried::default();
         let mut tries = 0;
         group.budget.request();
@@ -88,7 +88,7 @@ impl Pools {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
             }
-            let failed = match self.on_endpoint(group, index, &mut outgoing).await {
+            let failed = match self.on_endpoint(group, index, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -112,7 +112,7 @@ impl Pools {
         group: &Arc<Group>,
         index: usize,
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
         let idle = self.idle(group, endpoint);
         let mut attempt = self.attempt(group, index, &idle, idle.take().await, outgoing).await;
@@ -140,7 +140,7 @@ impl Pools {
         idle: &Rc<IdleSet>,
         reused: Option<Rc<Wire>>,
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
         let in_flight = group.balance.begin(index);
         let is_reused = reused.is_some();
@@ -179,8 +179,9 @@ impl Pools {
                 let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
                 let sending = (state == Sending::Going).then(|| Box::new(sender));
                 let lease = Lease { sending, keep, in_flight };
-                respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)
-                    .map(|response| Response { upstream: Some(answered), ..response })
+                let mut response = respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)?;
+                response.upstream = Some(answered);
+                Ok(response)
             }
             Err(fault) => {
                 let repeatable = buffer.is_none() && sender.body_sent() == 0 && outgoing.method.is_idempotent();
@@ -311,11 +312,11 @@ fn respond(
     buffer: Buffer,
     lease: Lease,
     outgoing: &Outgoing<'_>,
-) -> Result<Response, Failed> {
+) -> Result<Box<Response>, Failed> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return switch(head, wire, buffer, lease, outgoing);
     }
-    let mut response = Response::new(head.status, Body::Empty);
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
     response.headers = head.headers;
     response.via = Some(head.version);
     response.stated_length = head.content_length;
@@ -333,11 +334,11 @@ fn switch(
     leftover: Buffer,
     lease: Lease,
     outgoing: &Outgoing<'_>,
-) -> Result<Response, Failed> {
+) -> Result<Box<Response>, Failed> {
     let Some(protocol) = head.upgrade.filter(|_| outgoing.upgrade && lease.sending.is_none()) else {
         return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
     };
-    let mut response = Response::new(head.status, Body::Empty);
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
     response.via = Some(head.version);
     response.headers = head.headers;
     response.upgrade = Some(Box::new(Upgrade {
