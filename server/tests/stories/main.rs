@@ -1,14 +1,19 @@
 //! Stories of the proxy on the wire: the running binary between raw clients and scripted or real origins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod balance;
+mod bounded;
 mod connection;
 mod forwarding;
 mod limits;
 mod original;
 mod paths;
+mod pool;
 mod requests;
 mod responses;
+mod retry;
 mod streaming;
+mod tunnel;
 
 use std::time::Duration;
 
