@@ -144,7 +144,9 @@ impl Control {
             }
         };
         // Who reads that it has started may send a signal at once.
-        std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
+        for bound in std::mem::take(&mut self.bound) {
+            self.listen(bound).await;
+        }
         // A shell that closed its end wants no greeting.
         let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
         let _serving = self.serve_admin();
@@ -192,7 +194,7 @@ impl Control {
     }
 
     /// Lets every worker accept from an address, and says so.
-    fn listen(&mut self, bound: Bound) {
+    async fn listen(&mut self, bound: Bound) {
         // The first line of this shape is what scripts wait for.
         let place = match &bound.address {
             Address::Tcp(address) => format!("port {}", address.port()),
@@ -200,7 +202,7 @@ impl Control {
         };
         let address = bound.spec.address;
         for (worker, share) in self.workers.iter().zip(bound.shares) {
-            worker.tell(Message::Listen(address.clone(), share));
+            worker.tell(Message::Listen(address.clone(), share)).await;
         }
         self.listening.push(address);
         let mut out = std::io::stdout().lock();
@@ -236,18 +238,22 @@ impl Control {
         for worker in &self.workers {
             worker.prepare(plan.clone()).await?;
         }
-        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
+        for worker in &self.workers {
+            worker.tell(Message::Commit).await;
+        }
         self.shared.registry.retain(&plan.snapshot.groups);
-        bound.into_iter().for_each(|bound| self.listen(bound));
-        let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
-        self.listening.retain(|address| {
-            let stays = wanted.contains(&address);
-            if !stays {
-                self.workers.iter().for_each(|worker| worker.tell(Message::Unlisten(address.clone())));
-                remove_socket(address);
+        for bound in bound {
+            self.listen(bound).await;
+        }
+        let wanted = |address: &Address| loaded.config.listeners.iter().any(|listener| listener.address == *address);
+        let (stay, go) = std::mem::take(&mut self.listening).into_iter().partition::<Vec<_>, _>(wanted);
+        self.listening = stay;
+        for address in go {
+            for worker in &self.workers {
+                worker.tell(Message::Unlisten(address.clone())).await;
             }
-            stays
-        });
+            remove_socket(&address);
+        }
         self.config = loaded.config;
         Ok(loaded.warnings)
     }
@@ -255,7 +261,10 @@ impl Control {
     /// Ends what is idle, waits for what is busy, and gives up after `drain`, or at a second signal.
     async fn drain(&mut self, signals: &mut Signals) -> u8 {
         tracing::info!("draining for {:?} at most", self.config.drain);
-        let emptied: Vec<_> = self.workers.iter().map(Handle::drain).collect();
+        let mut emptied = Vec::new();
+        for worker in &self.workers {
+            emptied.push(worker.drain().await);
+        }
         let all = async {
             for worker in emptied {
                 // A worker that is gone is empty.
@@ -276,22 +285,22 @@ impl Control {
 }
 
 impl Handle {
-    fn tell(&self, message: Message) {
+    async fn tell(&self, message: Message) {
         // A worker that panicked has no inbox; the others go on.
-        if self.inbox.send(message).is_err() {
+        if self.inbox.send(message).await.is_err() {
             tracing::error!("a worker has ended");
         }
     }
 
     async fn prepare(&self, plan: Plan) -> Result<(), String> {
         let (answer, outcome) = oneshot::channel();
-        self.tell(Message::Prepare(plan, answer));
+        self.tell(Message::Prepare(plan, answer)).await;
         outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
     }
 
-    fn drain(&self) -> oneshot::Receiver<()> {
+    async fn drain(&self) -> oneshot::Receiver<()> {
         let (answer, emptied) = oneshot::channel();
-        self.tell(Message::Drain(answer));
+        self.tell(Message::Drain(answer)).await;
         emptied
     }
 }

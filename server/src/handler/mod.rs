@@ -15,7 +15,6 @@ use rsp_core::{
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
-    observe::Metrics,
     upstream::{Pools, Registry},
 };
 
@@ -43,8 +42,6 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// What the route's pattern took from the path.
     pub params: &'a Params,
-    /// Counters of the process.
-    pub metrics: &'a Metrics,
 }
 
 impl Handler {

@@ -168,6 +168,7 @@ impl Asked {
 }
 
 /// What came of a readable connection.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box is an allocation a request")]
 enum Begun {
     /// A head, and what came behind it.
     Head(Buffer, Head),

@@ -11,7 +11,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use rsp_core::{
-    balance::{InFlight, Outcome, Tried},
+    balance::{Outcome, Tried},
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
@@ -248,10 +248,10 @@ impl Flight<'_> {
                 Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
             }
         }
-        if let Interim::Wire(client) = &outgoing.interim {
-            if client.poll_broken(cx).is_ready() {
-                return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
-            }
+        if let Interim::Wire(client) = &outgoing.interim
+            && client.poll_broken(cx).is_ready()
+        {
+            return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
         }
         Poll::Pending
     }
@@ -380,8 +380,8 @@ fn verdict(response: &Response) -> Outcome {
 
 fn classify(fault: Fault, repeatable: bool, reused: bool) -> Failed {
     match fault.kind {
-        Kind::UpstreamDead if repeatable && reused => Failed { fault, outcome: None, retry: Retryable::Afresh },
-        Kind::UpstreamDead if repeatable => {
+        kind if kind.may_retry() && repeatable && reused => Failed { fault, outcome: None, retry: Retryable::Afresh },
+        kind if kind.may_retry() && repeatable => {
             Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
         }
         Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),

@@ -81,10 +81,10 @@ impl Registry {
 
     /// The group of an upstream that a function made; one to the same target is the same group.
     pub fn make(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
-        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name) {
-            if *group.spec == **spec {
-                return Arc::clone(group);
-            }
+        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name)
+            && *group.spec == **spec
+        {
+            return Arc::clone(group);
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
