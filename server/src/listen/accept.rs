@@ -52,7 +52,8 @@ pub async fn accept(
         let accepted = std::future::poll_fn(|cx| {
             stopping = stopping || std::pin::Pin::new(&mut stop).poll(cx).is_ready();
             match acceptor.poll_accept(cx) {
-                Poll::Pending if stopping => Poll::Ready(None),
+                // Out of budget is not out of connections.
+                Poll::Pending if stopping && tokio::task::coop::has_budget_remaining() => Poll::Ready(None),
                 accepted => accepted.map(Some),
             }
         });
