@@ -53,10 +53,10 @@ pub async fn serve(connection: Connection) {
     while await_request(&connection, served, patience).await == Waited::Readable {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
         match Box::pin(busy(&connection, &mut served)).await {
-            After::Next(_) => {}
+            After::Nothing if served == 0 => continue,
+            After::Next(_) | After::Nothing => {}
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
-            After::Nothing => continue,
         }
         let idle_timeout = connection.worker.current().snapshot.config.limits.idle_timeout;
         patience = idle_timeout.saturating_sub(WARM);
@@ -337,10 +337,11 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         return After::Close;
     }
     ticket.finish(response.status, bytes);
-    match slot.filter(|_| keep_alive) {
-        Some(slot) => After::Next(slot.leftover.take()),
-        None if read_whole => After::Close,
-        None => After::Linger,
+    match slot {
+        Some(slot) if keep_alive => After::Next(slot.leftover.take()),
+        // More requests came in one go, and a close with the rest of them unread would destroy this answer.
+        Some(slot) if read_whole && slot.leftover.borrow().is_none() => After::Close,
+        _ => After::Linger,
     }
 }
 
