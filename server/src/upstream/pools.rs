@@ -38,7 +38,8 @@ impl Pools {
             tokio::time::sleep(SWEEP).await;
             let sets: Vec<_> = self.sets.borrow().iter().map(|(&id, set)| (id, Rc::clone(set))).collect();
             for (id, set) in sets {
-                if set.sweep().await == 0 {
+                // A set that a request will come back to stays: the map and this loop hold one count each.
+                if set.sweep().await == 0 && Rc::strong_count(&set) == 2 {
                     self.sets.borrow_mut().remove(&id);
                 }
             }
