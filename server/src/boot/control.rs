@@ -40,7 +40,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// A running rsp, as its control thread sees it.
 pub struct Control {
     origin: Origin,
-    config: Arc<Config>,
+    snapshot: Arc<Snapshot>,
     shared: Shared,
     logs: AccessLogs,
     workers: Vec<Handle>,
@@ -105,7 +105,7 @@ impl Control {
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
         Ok(Self {
             origin,
-            config: loaded.config,
+            snapshot: plan.snapshot,
             shared,
             logs,
             workers,
@@ -212,6 +212,7 @@ impl Control {
     /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
+        self.shared.registry.settle(&self.snapshot.groups);
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
@@ -225,7 +226,7 @@ impl Control {
 
     async fn try_reload(&mut self) -> Result<String, String> {
         let mut loaded = load::load(&self.origin)?;
-        if loaded.config.workers != self.config.workers {
+        if loaded.config.workers != self.snapshot.config.workers {
             loaded.warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
         }
         if admin_address(&loaded.config, &self.origin) != self.admin_address {
@@ -241,7 +242,6 @@ impl Control {
         for worker in &self.workers {
             worker.tell(Message::Commit).await;
         }
-        self.shared.registry.retain(&plan.snapshot.groups);
         for bound in bound {
             self.listen(bound).await;
         }
@@ -254,13 +254,13 @@ impl Control {
             }
             remove_socket(&address);
         }
-        self.config = loaded.config;
+        self.snapshot = plan.snapshot;
         Ok(loaded.warnings)
     }
 
     /// Ends what is idle, waits for what is busy, and gives up after `drain`, or at a second signal.
     async fn drain(&mut self, signals: &mut Signals) -> u8 {
-        tracing::info!("draining for {:?} at most", self.config.drain);
+        tracing::info!("draining for {:?} at most", self.snapshot.config.drain);
         let mut emptied = Vec::new();
         for worker in &self.workers {
             emptied.push(worker.drain().await);
@@ -273,14 +273,14 @@ impl Control {
         };
         tokio::select! {
             () = all => tracing::info!("drained"),
-            () = tokio::time::sleep(self.config.drain) => tracing::warn!("the drain took too long; closing what is left"),
+            () = tokio::time::sleep(self.snapshot.config.drain) => tracing::warn!("the drain took too long; closing what is left"),
             () = second(signals) => tracing::warn!("told twice; closing what is left"),
         }
         ENDED
     }
 
     fn status(&self) -> serde_json::Value {
-        status::status(&self.config, &self.shared, self.workers.len(), self.started.elapsed())
+        status::status(&self.snapshot.config, &self.shared, self.workers.len(), self.started.elapsed())
     }
 }
 

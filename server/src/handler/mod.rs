@@ -15,7 +15,7 @@ use rsp_core::{
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
-    upstream::{Pools, Registry},
+    upstream::{Group, Pools, Registry},
 };
 
 /// A handler that is ready to run: checked data with its upstream found.
@@ -55,10 +55,7 @@ impl Handler {
         Self::build(handler, |upstream| registry.make(upstream))
     }
 
-    fn build(
-        handler: &config::Handler,
-        group: impl FnOnce(&Arc<config::Upstream>) -> Arc<crate::upstream::Group>,
-    ) -> Self {
+    fn build(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
         match handler {
             config::Handler::Proxy(spec) => {
                 Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
@@ -70,10 +67,10 @@ impl Handler {
         }
     }
 
-    /// The upstream's name, for metrics.
-    pub fn upstream(&self) -> Option<&str> {
+    /// Its upstream, if it has one.
+    pub fn group(&self) -> Option<&Arc<Group>> {
         match self {
-            Self::Proxy(proxy) => Some(&proxy.group.name),
+            Self::Proxy(proxy) => Some(&proxy.group),
             _ => None,
         }
     }

@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Bounds for reading a head, before its site is known: the largest of all sites.
     pub head_limits: HeadLimits,
-    /// Declared upstreams.
+    /// Every upstream of the config, those that are only an address in a route included.
     pub groups: Vec<Arc<Group>>,
     everywhere: Hosts<Arc<Site>>,
     /// Listeners to which sites are restricted.
@@ -93,11 +93,12 @@ pub struct Shared<'a> {
 impl Snapshot {
     /// Builds what `config` declares; fails when an access log can't be opened.
     pub fn build(config: Arc<Config>, shared: &Shared<'_>) -> io::Result<Self> {
-        let groups = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
+        let mut groups: Vec<_> = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
         for spec in &config.sites {
             let site = Arc::new(Site::build(spec, &config, shared)?);
+            groups.extend(site.table.values().filter_map(|route| route.handler.group().cloned()));
             let hosts = spec.hosts.iter().map(|host| (host.clone(), Arc::clone(&site)));
             match &spec.listeners {
                 None => everywhere.extend(hosts),
@@ -109,6 +110,8 @@ impl Snapshot {
                 }
             }
         }
+        groups.sort_unstable_by_key(Arc::as_ptr);
+        groups.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
         Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
     }
@@ -187,7 +190,7 @@ impl Route {
         Self {
             site: Arc::clone(site),
             filters: spec.chain.filters.iter().map(Filter::declared).collect(),
-            series: shared.metrics.series(&site.name, handler.upstream().unwrap_or_default()),
+            series: shared.metrics.series(&site.name, handler.group().map_or("", |group| &group.name)),
             handler,
             pattern: spec.pattern.clone(),
         }

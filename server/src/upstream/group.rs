@@ -95,10 +95,11 @@ impl Registry {
         group
     }
 
-    /// Forgets the declared upstreams that the running config no longer has.
-    pub fn retain(&self, keep: &[Arc<Group>]) {
+    /// Makes the groups of one snapshot the declared ones: those of the new config after a reload, those of the
+    /// running one after a reload that failed.
+    pub fn settle(&self, groups: &[Arc<Group>]) {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        declared.retain(|_, group| keep.iter().any(|kept| Arc::ptr_eq(kept, group)));
+        *declared = groups.iter().map(|group| (group.name.to_string(), Arc::clone(group))).collect();
     }
 
     /// All declared groups, for status and metrics.
