@@ -101,8 +101,12 @@ impl Control {
         let admin_address = admin_address(&loaded.config, &origin);
         let admin_bound = bind(&admin_listener(&admin_address), 1).map_err(StartError::Bind)?;
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let admin =
-            Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
+        let admin = Admin {
+            operations: Operations { commands: sender },
+            metrics,
+            registry: Arc::clone(&shared.registry),
+            token: loaded.config.admin.token.clone(),
+        };
         Ok(Self {
             origin,
             snapshot: plan.snapshot,

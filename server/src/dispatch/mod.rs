@@ -93,6 +93,9 @@ impl Worker {
             }
             Err(refused) => Err(refused),
         };
+        if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
+            self.metrics.script_errors.inc();
+        }
         let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
@@ -178,6 +181,11 @@ impl Worker {
         let handler = made.as_ref().unwrap_or(&route.handler);
         let mut response = handler.run(request, &context).await?;
         ticket.answered(&mut response);
+        if let Some(upgrade) = &mut response.upgrade {
+            let max = route.site.limits.tunnels;
+            let place = self.metrics.open_tunnel(max);
+            upgrade.place = Some(place.ok_or_else(|| Fault::new(Kind::Full, "no more tunnels are allowed"))?);
+        }
         for filter in route.filters[..passed].iter().rev() {
             filter.outward(&mut response);
         }

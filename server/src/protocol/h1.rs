@@ -383,9 +383,9 @@ fn cut(
 /// Becomes a tunnel; returns the bytes that went to the client.
 async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
-    let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let Upgrade { wire, leftover, silence, capacity, in_flight, place, .. } = upgrade;
     let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
-    drop(in_flight);
+    drop((in_flight, place));
     end.back
 }
 

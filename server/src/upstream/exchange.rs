@@ -349,6 +349,7 @@ fn switch(
         silence: outgoing.silence,
         capacity: outgoing.capacity,
         in_flight: lease.in_flight,
+        place: None,
     }));
     Ok(response)
 }

@@ -12,8 +12,9 @@ use rsp_core::{
     balance::{self, EndpointState, RetryBudget},
     config,
 };
+use tokio::time::Instant;
 
-use super::connect::Resolved;
+use super::{connect::Resolved, exchange::since_start};
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
@@ -108,6 +109,15 @@ impl Registry {
         let mut groups: Vec<_> = declared.values().cloned().collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         groups
+    }
+
+    /// Brings the gauges of all declared endpoints up to date: who was out is back without telling anybody.
+    pub fn note_availability(&self, now: Instant) {
+        for group in self.declared() {
+            for (index, endpoint) in group.endpoints.iter().enumerate() {
+                endpoint.counts.up.set(group.balance.is_available(index, since_start(now)).into());
+            }
+        }
     }
 
     fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {

@@ -166,3 +166,15 @@ fn a_full_tunnel_stops_its_writer_and_loses_nothing() {
     client.half_close();
     assert_eq!(client.read_to_end().0, b"");
 }
+
+#[test]
+fn a_tunnel_too_many_is_503_and_has_a_place_when_another_has_ended() {
+    let origin = Origin::start(|_| Answer::upgrade("websocket"));
+    let rsp = front("limits { tunnels = 1 }", "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start();
+    let mut first = rsp.client();
+    assert_eq!(first.request(ASK).status, 101);
+    assert_eq!(rsp.client().request(ASK).status, 503);
+    drop(first);
+    testkit::eventually(SOON, || origin.connections_open() == 0);
+    assert_eq!(rsp.client().request(ASK).status, 101);
+}

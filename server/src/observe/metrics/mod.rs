@@ -33,10 +33,7 @@ pub struct Metrics {
     listeners: ByName<1, ListenerCounts>,
     upstreams: ByName<1, UpstreamCounts>,
     endpoints: ByName<2, EndpointCounts>,
-    /// Requests between their head and the end of their answer.
-    pub requests_in_flight: Gauge,
-    /// Connections that became tunnels.
-    pub tunnels_open: Gauge,
+    tunnels_open: Gauge,
     /// Configs that were swapped in.
     pub reloads_ok: Counter,
     /// Configs that were refused.
@@ -49,6 +46,16 @@ pub struct Metrics {
     pub accept_backoffs: Counter,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
+}
+
+/// One open tunnel; counted until it is dropped.
+#[derive(Debug)]
+pub struct OpenTunnel(Arc<Metrics>);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels_open.dec();
+    }
 }
 
 /// What one listener counts.
@@ -127,6 +134,14 @@ impl Metrics {
         self.endpoints.get([upstream, endpoint])
     }
 
+    /// Counts one more tunnel unless `max` are open already.
+    pub fn open_tunnel(self: &Arc<Self>, max: Option<usize>) -> Option<OpenTunnel> {
+        let before = usize::try_from(self.tunnels_open.inc()).unwrap_or_default();
+        // From here on its drop takes it back, whatever follows.
+        let tunnel = OpenTunnel(Arc::clone(self));
+        max.is_none_or(|max| before < max).then_some(tunnel)
+    }
+
     /// Everything as OpenMetrics 1.0 text, which Prometheus reads; its type is [`Metrics::CONTENT_TYPE`].
     pub fn render(self: &Arc<Self>) -> String {
         render::render(self)
@@ -141,7 +156,6 @@ impl Metrics {
             listeners: ByName::new(names),
             upstreams: ByName::new(names),
             endpoints: ByName::new(names),
-            requests_in_flight: Gauge::default(),
             tunnels_open: Gauge::default(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
