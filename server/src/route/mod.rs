@@ -27,8 +27,9 @@ pub struct Snapshot {
     pub head_limits: HeadLimits,
     /// Every upstream of the config, those that are only an address in a route included.
     pub groups: Vec<Arc<Group>>,
+    /// Sites that are restricted to no listener.
     everywhere: Hosts<Arc<Site>>,
-    /// Listeners to which sites are restricted.
+    /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
 }
 
@@ -112,7 +113,8 @@ impl Snapshot {
         }
         groups.sort_unstable_by_key(Arc::as_ptr);
         groups.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
+        let with_everywhere = |own: Vec<_>| unique(own.into_iter().chain(everywhere.iter().cloned()).collect());
+        let by_listener = restricted.into_iter().map(|(address, own)| (address, with_everywhere(own))).collect();
         Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
     }
 
@@ -142,9 +144,7 @@ impl Snapshot {
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.and_then(|hosts| hosts.find(host)).or_else(|| self.everywhere.find(host)) else {
-            return Found::NoSite;
-        };
+        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),

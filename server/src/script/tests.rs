@@ -125,7 +125,7 @@ fn a_file_that_comes_to_no_end_is_an_error() {
 #[test]
 fn every_example_is_right() {
     for name in ["site.lua", "original.lua", "functions.lua"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example");
         assert_eq!(errors(&folder.join(name), &folder), "", "{name}");
     }
 }
