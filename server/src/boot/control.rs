@@ -233,8 +233,17 @@ impl Control {
         if loaded.config.workers != self.snapshot.config.workers {
             loaded.warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
         }
-        if admin_address(&loaded.config, &self.origin) != self.admin_address {
-            loaded.warnings.push_str("warning: `admin` can't change on reload; it stays where it was\n");
+        let running = &self.snapshot.config;
+        let new_token = loaded.config.admin.token != running.admin.token;
+        if new_token || admin_address(&loaded.config, &self.origin) != self.admin_address {
+            loaded.warnings.push_str("warning: `admin` can't change on reload; address and token stay as they were\n");
+        }
+        let changed = |new: &&Listener| running.listeners.iter().any(|old| old.address == new.address && old != *new);
+        for listener in loaded.config.listeners.iter().filter(changed) {
+            let address = &listener.address;
+            let warning =
+                format!("warning: the options of `listen` {address} can't change on reload; they stay as they were\n");
+            loaded.warnings.push_str(&warning);
         }
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
         let bound = new.map(|listener| bind(listener, self.workers.len()));

@@ -21,7 +21,7 @@ use crate::{
     filter::Filter,
     handler::{Context, Handler},
     message::{Body, Request, Response},
-    observe::Metrics,
+    observe::{Metrics, Series},
     route::{Found, Route, Snapshot},
     script::{Engine, Outcome, Visit},
     shutdown::Drain,
@@ -39,6 +39,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// Its end.
     pub drain: Rc<Drain>,
+    /// Counts what came to no site.
+    unrouted: Arc<Series>,
 }
 
 /// The running config as this worker sees it.
@@ -65,6 +67,7 @@ impl Worker {
         Rc::new(Self {
             current: RefCell::new(Rc::new(current)),
             pools: Pools::default(),
+            unrouted: metrics.series("", ""),
             registry,
             metrics,
             drain: Rc::default(),
@@ -91,7 +94,10 @@ impl Worker {
                 ticket.came_to(Place::Route(route));
                 outcome
             }
-            Err(refused) => Err(refused),
+            Err(refused) => {
+                ticket.came_nowhere(&self.unrouted);
+                Err(refused)
+            }
         };
         if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
             self.metrics.script_errors.inc();
@@ -103,7 +109,9 @@ impl Worker {
 
     /// Answers what never became a request.
     pub fn refuse(&self, fault: Fault) -> Answer {
-        self.fail(Ticket::unknown(), fault)
+        let mut ticket = Ticket::unknown();
+        ticket.came_nowhere(&self.unrouted);
+        self.fail(ticket, fault)
     }
 
     /// Answers a request whose response failed before a byte of it was out.

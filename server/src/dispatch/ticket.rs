@@ -30,7 +30,8 @@ pub struct Ticket {
 
 /// How far the request came.
 pub(super) enum Place {
-    Nowhere,
+    /// The series counts what stays here; it is not touched for requests that get further.
+    Nowhere(Option<Arc<Series>>),
     Site(Arc<SiteInfo>),
     Route(Arc<Route>),
 }
@@ -48,7 +49,7 @@ impl Ticket {
             received: request.received,
             accept: request.head.headers.get(header::ACCEPT).cloned(),
             bytes_in: request.head_bytes as u64,
-            place: Place::Nowhere,
+            place: Place::Nowhere(None),
             answered: None,
             fault: None,
             logged: None,
@@ -62,7 +63,7 @@ impl Ticket {
             received: Instant::now(),
             accept: None,
             bytes_in: 0,
-            place: Place::Nowhere,
+            place: Place::Nowhere(None),
             answered: None,
             fault: None,
             logged: None,
@@ -76,13 +77,20 @@ impl Ticket {
         }
     }
 
+    /// Counts it in `series` if it came to no site.
+    pub(super) fn came_nowhere(&mut self, series: &Arc<Series>) {
+        if let Place::Nowhere(counted) = &mut self.place {
+            *counted = Some(Arc::clone(series));
+        }
+    }
+
     pub(super) fn came_to(&mut self, place: Place) {
         self.place = place;
     }
 
     fn site(&self) -> Option<&SiteInfo> {
         match &self.place {
-            Place::Nowhere => None,
+            Place::Nowhere(_) => None,
             Place::Site(site) => Some(site),
             Place::Route(route) => Some(&route.site),
         }
@@ -90,7 +98,7 @@ impl Ticket {
 
     fn series(&self) -> Option<&Series> {
         match &self.place {
-            Place::Nowhere => None,
+            Place::Nowhere(series) => series.as_deref(),
             Place::Site(site) => Some(&site.series),
             Place::Route(route) => Some(&route.series),
         }

@@ -82,7 +82,8 @@ impl Kind {
             Self::BodyTooLarge => (413, Client, false),
             Self::Expectation => (417, Client, false),
             Self::ClientSlow => (408, Client, false),
-            Self::ClientGone => (499, Client, false),
+            // Told to one that only ended its direction too early; nobody else is there to read it.
+            Self::ClientGone => (400, Client, false),
             Self::Forbidden => (403, Client, false),
             Self::Full => (503, Ours, false),
             Self::UpstreamDead => (502, Upstream, true),
@@ -92,7 +93,7 @@ impl Kind {
         }
     }
 
-    /// What the client is told; 499 is for the log only.
+    /// What the client is told.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

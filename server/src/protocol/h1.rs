@@ -75,7 +75,8 @@ async fn busy(connection: &Connection, served: &mut u64) -> After {
         if leftover.is_some() {
             continue;
         }
-        match await_request(connection, *served, WARM).await {
+        let warm = WARM.min(connection.worker.current().snapshot.config.limits.idle_timeout);
+        match await_request(connection, *served, warm).await {
             Waited::Readable => {}
             Waited::InVain => return After::Next(None),
             Waited::Ended => return After::Close,

@@ -1,6 +1,6 @@
 //! What a request may not say: it is answered, the connection is closed, and the origin hears nothing of it.
 
-use testkit::{Answer, Client, End, Origin, Rsp};
+use testkit::{Answer, Client, End, Origin, Rsp, curl};
 
 use super::{SOON, proxy};
 
@@ -214,4 +214,21 @@ fn refused(rsp: &Rsp, what: &str, bytes: &str) {
     assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{what}");
     assert_eq!(answer.end, End::Framed, "{what}");
     assert!(client.is_closed_within(SOON), "{what}: the connection stays open");
+}
+
+#[test]
+fn what_comes_to_no_site_is_counted_too() {
+    let rsp = Rsp::config(
+        "workers(1) listen \"127.0.0.1:$PORT\" admin \"unix:$DIR/admin.sock\"\n\
+         site \"a.test\" (reply(200, \"ok\"))",
+    )
+    .start();
+    assert_eq!(rsp.client().request("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").status, 404);
+    assert_eq!(rsp.client().request("GET / HTTP/1.1\r\n\r\n").status, 400);
+    let socket = rsp.folder().join("admin.sock");
+    let metrics = || curl(&["-sS", "--unix-socket", socket.to_str().unwrap(), "http://admin/metrics"]).text();
+    for status in [400, 404] {
+        let line = format!("rsp_requests_total{{site=\"\",upstream=\"\",status=\"{status}\"}} 1\n");
+        testkit::eventually(SOON, || metrics().contains(&line));
+    }
 }

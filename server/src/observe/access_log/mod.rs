@@ -48,7 +48,7 @@ pub struct Record<'a> {
     pub target: &'a [u8],
     /// `HTTP/1.1`
     pub version: &'a str,
-    /// What the client was told; 499: it went away before.
+    /// What the client was told, or would have been.
     pub status: u16,
     /// Bytes of the answer that went out.
     pub bytes_out: u64,

@@ -30,7 +30,7 @@ macro_rules! metrics {
 
 metrics! {
     REQUESTS = Counter "rsp_requests" ["site", "upstream", "status"]
-        "Requests that were answered; the upstream is empty where rsp answered itself";
+        "Requests that were answered; the upstream is empty where rsp answered itself, the site where none was found";
     REQUEST_SECONDS = Histogram "rsp_request_seconds" ["site", "upstream"]
         "Time from the complete request head to the end of the answer";
     UPSTREAM_SECONDS = Histogram "rsp_upstream_seconds" ["site", "upstream"]
