@@ -126,6 +126,7 @@ fn an_early_refusal_that_ends_the_upstreams_connection_reaches_an_uploading_clie
     let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (403, "no", End::Framed));
+    sent.unwrap();
 }
 
 #[test]
@@ -178,6 +179,7 @@ fn an_early_refusal_with_a_reset_behind_it_still_reaches_the_client() {
     let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (413, "no", End::Framed));
+    sent.unwrap();
 }
 
 #[test]
