@@ -153,8 +153,8 @@ fn eight_megabytes_go_both_ways_at_once_intact() {
 
 #[test]
 fn a_slow_stream_outlives_the_time_for_a_head() {
-    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(200)));
-    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(400)));
+    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"1s\" }").set("ORIGIN", origin.address()).start();
     assert_eq!(rsp.client().get("/").text(), "abc");
 }
 
