@@ -86,6 +86,7 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
         }
     };
     let Head { head, bytes } = head;
+    let _counted = connection.worker.metrics.begin_request();
     let slot = Rc::new(Slot::default());
     let wants_next = head.keep_alive && !is_last(connection, served + 1);
     let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
@@ -323,6 +324,7 @@ fn cut(
 async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
     let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let _counted = connection.worker.metrics.begin_tunnel();
     let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
     drop(in_flight);
     end.back

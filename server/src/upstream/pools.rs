@@ -27,7 +27,7 @@ impl Pools {
         if let Some(set) = self.sets.borrow().get(&endpoint.id) {
             return Rc::clone(set);
         }
-        let set = Rc::new(IdleSet::new(group.spec.keepalive, group.spec.keepalive_timeout));
+        let set = Rc::new(IdleSet::new(group.spec.keepalive, group.spec.keepalive_timeout, group.counts.idle.clone()));
         self.sets.borrow_mut().insert(endpoint.id, Rc::clone(&set));
         set
     }
