@@ -48,6 +48,7 @@ pub async fn accept(
         Share::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
     };
     let mut stopping = false;
+    let mut exhausted = false;
     loop {
         let accepted = std::future::poll_fn(|cx| {
             stopping = stopping || std::pin::Pin::new(&mut stop).poll(cx).is_ready();
@@ -58,11 +59,17 @@ pub async fn accept(
         });
         match accepted.await {
             None => return Ok(()),
-            Some(Ok((socket, peer))) => welcome(socket, peer, &origin, &worker, &connections),
+            Some(Ok((socket, peer))) => {
+                exhausted = false;
+                welcome(socket, peer, &origin, &worker, &connections);
+            }
             Some(Err(e)) if is_of_one_connection(&e) => {}
             Some(Err(e)) => {
                 worker.metrics.accept_backoffs.inc();
-                tracing::warn!("accept on {}: {e}; waiting {BACK_OFF:?}", origin.address);
+                // Said once: what follows ten times a second is in the metrics.
+                if !std::mem::replace(&mut exhausted, true) {
+                    tracing::warn!("accept on {}: {e}; trying again every {BACK_OFF:?}", origin.address);
+                }
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

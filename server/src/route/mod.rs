@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Bounds for reading a head, before its site is known: the largest of all sites.
     pub head_limits: HeadLimits,
-    /// Declared upstreams.
+    /// Every upstream that it names.
     pub groups: Vec<Arc<Group>>,
     everywhere: Hosts<Arc<Site>>,
     /// Listeners to which sites are restricted.
@@ -93,11 +93,11 @@ pub struct Shared<'a> {
 impl Snapshot {
     /// Builds what `config` declares; fails when an access log can't be opened.
     pub fn build(config: Arc<Config>, shared: &Shared<'_>) -> io::Result<Self> {
-        let groups = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
+        let mut groups: Vec<_> = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
         for spec in &config.sites {
-            let site = Arc::new(Site::build(spec, &config, shared)?);
+            let site = Arc::new(Site::build(spec, &config, shared, &mut groups)?);
             let hosts = spec.hosts.iter().map(|host| (host.clone(), Arc::clone(&site)));
             match &spec.listeners {
                 None => everywhere.extend(hosts),
@@ -154,7 +154,13 @@ impl Snapshot {
 }
 
 impl Site {
-    fn build(spec: &config::Site, config: &Config, shared: &Shared<'_>) -> io::Result<Self> {
+    /// Adds the upstreams of bare addresses to `groups`.
+    fn build(
+        spec: &config::Site,
+        config: &Config,
+        shared: &Shared<'_>,
+        groups: &mut Vec<Arc<Group>>,
+    ) -> io::Result<Self> {
         let name: Arc<str> = spec.hosts.first().map_or("*".to_owned(), ToString::to_string).into();
         let info = Arc::new(SiteInfo {
             limits: Arc::clone(&spec.limits),
@@ -164,6 +170,7 @@ impl Site {
         });
         let routes = spec.routes.iter().map(|route| {
             let built = Arc::new(Route::build(route, &info, shared));
+            groups.extend(built.handler.upstream().cloned());
             (route.method.clone(), route.pattern.clone(), built)
         });
         // Conflicts were found when the config was checked.
@@ -187,7 +194,7 @@ impl Route {
         Self {
             site: Arc::clone(site),
             filters: spec.chain.filters.iter().map(Filter::declared).collect(),
-            series: shared.metrics.series(&site.name, handler.upstream().unwrap_or_default()),
+            series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
             handler,
             pattern: spec.pattern.clone(),
         }

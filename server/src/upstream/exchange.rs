@@ -15,6 +15,7 @@ use rsp_core::{
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::{Endpoint, Group, Pools, connect::connect};
@@ -340,7 +341,7 @@ fn note(group: &Group, endpoint: &Endpoint, index: usize, outcome: Outcome) {
         endpoint.counts.connect_failures.inc();
     }
     if let Some(ejection) = group.balance.report(index, outcome, now()) {
-        endpoint.counts.ejections.inc();
+        endpoint.counts.ejected(ejection.for_);
         tracing::warn!("{} of {} failed too often: ejected for {:?}", endpoint.name, group.name, ejection.for_);
     }
 }
@@ -370,6 +371,11 @@ fn bad_answer(fault: Fault) -> Failed {
 }
 
 fn not_connected(e: io::Error) -> Failed {
+    // Ours to answer for: another endpoint would fail alike, and none of them did anything wrong.
+    if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
+        let fault = Fault::new(Kind::Full, format!("connect: {e}"));
+        return Failed { fault, outcome: None, retry: Retryable::Never };
+    }
     let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
     let fault = Fault::new(kind, format!("connect: {e}"));
     Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }
