@@ -40,7 +40,7 @@ impl Origin {
     /// The admin socket where the config names no other.
     pub fn admin_socket(&self) -> PathBuf {
         match self {
-            Self::File(path) => crate::remote::default_admin_path(path),
+            Self::File(path) => crate::handler::admin::default_admin_path(path),
             Self::Command { admin, .. } => admin.clone(),
         }
     }

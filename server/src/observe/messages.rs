@@ -49,7 +49,7 @@ where
             Level::TRACE => "trace: ",
         };
         write!(out, "{} {level}", timestamp())?;
-        write_one_line(&mut out, &text)?;
+        write_one_line(&mut out, text.trim_end())?;
         out.write_char('\n')
     }
 }
