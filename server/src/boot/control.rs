@@ -49,6 +49,8 @@ pub struct Control {
     shared: Shared,
     logs: AccessLogs,
     workers: Vec<Handle>,
+    /// Bound, and not accepted from before signals are listened to.
+    bound: Vec<Bound>,
     listening: Vec<Address>,
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
@@ -84,7 +86,7 @@ impl fmt::Display for StartError {
 }
 
 impl Control {
-    /// Builds everything, then binds, then lets the workers accept.
+    /// Builds everything, then binds.
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
@@ -111,24 +113,23 @@ impl Control {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
-        let mut control = Self {
+        Ok(Self {
             origin,
             config: loaded.config,
             snapshot: plan.snapshot,
             shared,
             logs,
             workers,
+            bound,
             listening: Vec::new(),
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
             started: Instant::now(),
-        };
-        bound.into_iter().for_each(|bound| control.listen(bound));
-        Ok(control)
+        })
     }
 
-    /// Runs until told to end; the exit code.
+    /// Lets the workers accept, and runs until told to end; the exit code.
     pub fn run(mut self) -> u8 {
         let runtime = match tokio::runtime::LocalRuntime::new() {
             Ok(runtime) => runtime,
@@ -154,6 +155,7 @@ impl Control {
             }
         };
         let serving = self.serve_admin();
+        std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
         self.serve(&mut signals).await;
         if let Some((admin, _stop)) = serving {
             // Who asked for the end gets the answer.

@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const LINGER_SILENCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 20;
 
+/// How long a drain waits for the first request of a connection that has sent nothing yet.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What becomes of the connection after one request.
 enum After {
     /// The next request, of which some bytes may be here.
@@ -66,12 +69,18 @@ async fn await_request(connection: &Connection, served: u64) -> bool {
         let limits = &current.snapshot.config.limits;
         if served == 0 { limits.head_timeout } else { limits.idle_timeout }
     };
-    let deadline = Instant::now() + timeout;
+    let mut deadline = Instant::now() + timeout;
+    let mut draining = false;
     poll_fn(|cx| match connection.wire.poll_readable_until(cx, deadline) {
         Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
+        Poll::Pending if draining || connection.guard.poll_begun(cx).is_pending() => Poll::Pending,
+        Poll::Pending if served > 0 => Poll::Ready(false),
         // A new connection in a drain is served: its request may be on the way already.
-        Poll::Pending if served > 0 => connection.guard.poll_begun(cx).map(|()| false),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => {
+            draining = true;
+            deadline = deadline.min(Instant::now() + LAST_REQUEST);
+            connection.wire.poll_readable_until(cx, deadline).map(|readable| readable.is_ok())
+        }
     })
     .await
 }
@@ -81,7 +90,7 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
         Ok(Some(read)) => read,
         Ok(None) => return After::Close,
         Err(fault) => {
-            let answer = connection.worker.refuse(fault);
+            let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
         }
     };
@@ -91,7 +100,8 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
     let wants_next = head.keep_alive && !is_last(connection, served + 1);
     let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
     if matches!(head.method, Method::TRACE | Method::CONNECT) {
-        let answer = connection.worker.refuse(Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT"));
+        let fault = Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT");
+        let answer = connection.worker.refuse(fault, connection.wire.peer());
         return send(connection, answer, &Asked { keep_alive: false, ..asked }, None).await;
     }
     let body = match head.framing {
@@ -239,7 +249,7 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 
 /// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
-    let Answer { mut response, ticket, write_timeout } = answer;
+    let Answer { mut response, mut ticket, write_timeout } = answer;
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
     let framing = client_framing(response.body.framing(), response.status, &asked.method, asked.version);
     let keep_alive =
@@ -264,6 +274,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     let mut sender = Sender::new(Rc::clone(&connection.wire), head, response.body, framing, write_timeout);
     let sent = poll_fn(|cx| sender.poll(cx)).await;
     let bytes = sender.sent();
+    ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
     match sent {
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.

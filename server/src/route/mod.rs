@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub head_limits: HeadLimits,
     /// Every upstream that it names.
     pub groups: Vec<Arc<Group>>,
+    /// Counts and logs what belongs to no site.
+    pub nowhere: Arc<SiteInfo>,
     everywhere: Hosts<Arc<Site>>,
     /// Listeners to which sites are restricted.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
@@ -110,7 +112,13 @@ impl Snapshot {
             }
         }
         let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
-        Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
+        let nowhere = Arc::new(SiteInfo {
+            name: "".into(),
+            limits: Arc::clone(&config.limits),
+            access_log: shared.logs.open(&config.access_log)?,
+            series: shared.metrics.series("", ""),
+        });
+        Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -132,8 +140,9 @@ impl Snapshot {
         };
         let table = Table::build(vec![(None, pattern, Arc::new(route))]);
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
-        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info, table }))]);
-        Ok(Self { head_limits: largest(&config), groups: Vec::new(), everywhere, by_listener: HashMap::new(), config })
+        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
+        let (groups, by_listener) = (Vec::new(), HashMap::new());
+        Ok(Self { head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.

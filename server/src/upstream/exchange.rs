@@ -87,13 +87,13 @@ impl Pools {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
             }
+            if tries > 0 {
+                group.counts.retries.inc();
+            }
             let failed = match self.on_endpoint(group, index, &mut outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if tries > 0 {
-                group.counts.retries.inc();
-            }
             tried.insert(index);
             tries += 1;
             last = failed.fault;
