@@ -38,12 +38,12 @@ def ab(port, path, requests, connections):
 class Idle:
     """Keep-alive connections that made one request each and now do nothing, until closed."""
 
-    def __init__(self, port, path, count):
-        command = [sys.executable, str(HERE / "hold.py"), str(port), path, str(count)]
+    def __init__(self, peer, path, count):
+        command = [sys.executable, str(HERE / "hold.py"), str(peer.port), path, str(count)]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = self.child.stdout.readline().strip()
         if ready != "ready":
-            raise RuntimeError(f"{count} connections could not be held: {ready}")
+            raise RuntimeError(f"{peer.name}: {count} connections could not be held: {ready}")
 
     def close(self):
         self.child.communicate("close\n")

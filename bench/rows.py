@@ -49,9 +49,9 @@ class IdleRow:
     wanted: dict = field(default_factory=lambda: {"bytes": 2048})
 
     def measure(self, peer, _seconds):
-        load.Idle(peer.port, "/small", 100).close()
+        load.Idle(peer, "/small", 100).close()
         before = peer.user_memory()
-        idle = load.Idle(peer.port, "/small", IDLE_CONNECTIONS)
+        idle = load.Idle(peer, "/small", IDLE_CONNECTIONS)
         try:
             return {"cost": (peer.user_memory() - before) / IDLE_CONNECTIONS, "rate": None}
         finally:

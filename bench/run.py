@@ -49,7 +49,9 @@ def parse_arguments():
     parser.add_argument("--peer", default="rsp", choices=["rsp", "nginx", "haproxy"], help="whom the scenarios try (rsp)")
     parser.add_argument("--binary", type=Path, default=Path(target) / "release" / "rsp", help="another rsp")
     parser.add_argument("--no-write", dest="write", action="store_false", help="print only; leave README.md alone")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.binary = arguments.binary.resolve()
+    return arguments
 
 
 def all_rows():

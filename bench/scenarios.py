@@ -75,7 +75,7 @@ def slow_reader(stage):
     """A client that reads 1 byte a second for 45 s, then the rest of 1 GiB: every byte, at most 128 KiB"""
     seconds, size = (5, 64 * MIB) if stage.quick else (45, GIB)
     proxy = stage.proxy([stage.origin().port])
-    load.Idle(proxy.port, "/small", 10).close()
+    load.Idle(proxy, "/small", 10).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"GET /pattern/{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         read_head(sock)
@@ -101,7 +101,7 @@ def slow_upload(stage):
 
     threading.Thread(target=origin, daemon=True).start()
     proxy = stage.proxy([listener.getsockname()[1]])
-    load.Idle(proxy.port, "/small", 1).close()
+    load.Idle(proxy, "/small", 1).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"POST / HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n".encode())
         sent = 0
@@ -122,10 +122,11 @@ def reload(stage):
         proxy.child.send_signal(signal.SIGHUP)
         reloads += 1
         time.sleep(0.2)
+    took_hold = reloads_take_hold(stage, proxy, lambda: proxy.child.send_signal(signal.SIGHUP))
     closed = sum(not tunnel.echoes() for tunnel in tunnels)
     done = result.get()
     figure = f"{reloads} reloads, {done['requests']:,} requests, {done['failed']} failed, {closed} of 200 tunnels closed"
-    return figure, done["failed"] == 0 and closed == 0
+    return figure + ("" if took_hold else ", but nothing reloaded"), done["failed"] == 0 and closed == 0 and took_hold
 
 
 def reload_memory(stage):
@@ -137,8 +138,10 @@ def reload_memory(stage):
     early = proxy.user_memory()
     reload_times(stage, proxy, count - count // 10)
     growth = proxy.user_memory() - early
+    took_hold = reloads_take_hold(stage, proxy, lambda: reload_times(stage, proxy, 1))
     closed = sum(not tunnel.echoes() for tunnel in tunnels)
-    return f"{count} reloads, memory {growth / KIB:+.0f} KiB, {closed} tunnels closed", growth <= 512 * KIB and not closed
+    figure = f"{count} reloads, memory {growth / KIB:+.0f} KiB, {closed} of 200 tunnels closed"
+    return figure + ("" if took_hold else ", but nothing reloaded"), growth <= 512 * KIB and not closed and took_hold
 
 
 def death(stage):
@@ -168,7 +171,7 @@ def run(arguments, folder):
     lines, failed = ["| what must hold | seen | |", "|---|---|---|"], False
     for name in arguments.scenarios or NAMES:
         with ExitStack() as stack:
-            stage = Stage(stack, folder / name, arguments.peer, arguments.binary.resolve(), arguments.quick)
+            stage = Stage(stack, folder / name, arguments.peer, arguments.binary, arguments.quick)
             try:
                 figure, good = SCENARIOS[name](stage)
             except (OSError, RuntimeError) as error:
@@ -203,11 +206,11 @@ class Tunnel:
 @contextmanager
 def peak_memory(proxy):
     """Growth of the proxy's memory at its highest while the block runs; the list's one item when it has ended."""
-    before, growth, ended = proxy.user_memory(), [0], threading.Event()
+    before, growth, ended = proxy.user_memory(), [], threading.Event()
 
     def watch():
         while not ended.wait(0.1):
-            growth[0] = max(growth[0], proxy.user_memory() - before)
+            growth[:] = [max([*growth, proxy.user_memory() - before])]
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -274,6 +277,23 @@ def reload_times(stage, proxy, count):
         else:
             proxy.child.send_signal(signal.SIGHUP)
             time.sleep(0.1)
+
+
+def reloads_take_hold(stage, proxy, reload_once):
+    """Whether a route that the config has from now on answers after a reload; only rsp's config is changed."""
+    if stage.peer_name != "rsp":
+        return True
+    config = proxy.folder / "site.lua"
+    config.write_text(config.read_text().replace('["/*"]', '["/reloaded"] = reply(200, "yes"), ["/*"]'))
+    reload_once()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        with socket.create_connection(("127.0.0.1", proxy.port), 5) as sock:
+            sock.sendall(b"GET /reloaded HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            if read_head(sock).startswith(b"HTTP/1.1 200"):
+                return True
+        time.sleep(0.05)
+    return False
 
 
 def _slow_figure(peak, whole, size):

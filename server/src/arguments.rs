@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    boot::Origin,
+    boot::{Origin, quoted},
     remote::{self, Target},
 };
 
@@ -23,6 +23,13 @@ const USAGE: u8 = 1;
 pub enum Task {
     /// Serve until told to end.
     Run(Origin),
+    /// Serve the embedded demo until told to end.
+    Demo {
+        /// Where the site listens.
+        listen: String,
+        /// Its admin socket.
+        admin: PathBuf,
+    },
     /// Check and print the routing table.
     Check(Origin),
     /// Talk to a running rsp.
@@ -124,7 +131,7 @@ fn task(words: Words) -> Task {
     match words {
         Words::Run { config } => Task::Run(Origin::File(config)),
         Words::Check { config } => Task::Check(Origin::File(config)),
-        Words::Demo(listen) => Task::Run(demo(&listen.listen)),
+        Words::Demo(Listen { listen }) => Task::Demo { admin: admin_path(&listen), listen },
         Words::Proxy { listen, targets } => {
             let targets: Vec<_> = targets.iter().map(|target| quoted(target)).collect();
             Task::Run(one_line(&listen.listen, &format!("proxy(upstream {{ {} }})", targets.join(", "))))
@@ -146,22 +153,16 @@ fn remote(command: remote::Command, running: Running) -> Task {
 /// The config that a one-line command stands for.
 fn one_line(listen: &str, handler: &str) -> Origin {
     let text = format!("listen {}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n", quoted(listen));
-    let port = listen.rsplit(':').next().unwrap_or_default();
     Origin::Command {
         text,
         folder: std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned()),
-        admin: remote::command_admin_path(port),
+        admin: admin_path(listen),
+        greeting: String::new(),
     }
 }
 
-fn demo(listen: &str) -> Origin {
-    one_line(listen, "reply(200, \"demo\")")
-}
-
-/// A Lua string literal.
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
-    format!("\"{escaped}\"")
+fn admin_path(listen: &str) -> PathBuf {
+    remote::command_admin_path(listen.rsplit(':').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -178,10 +179,5 @@ mod tests {
     fn a_path_alone_runs_it() {
         let task = parse(["rsp", "site.lua"].map(OsString::from).into_iter());
         assert!(matches!(task, Ok(Task::Run(Origin::File(path))) if path == Path::new("site.lua")));
-    }
-
-    #[test]
-    fn a_target_can_not_leave_its_quotes() {
-        assert_eq!(quoted("a\"] = x\\"), "\"a\\\"] = x\\\\\"");
     }
 }

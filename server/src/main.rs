@@ -5,6 +5,7 @@
 
 mod arguments;
 mod boot;
+mod demo;
 mod dispatch;
 mod error;
 mod filter;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     observe::messages();
     match arguments::parse(std::env::args_os()) {
         Ok(Task::Run(origin)) => boot::run(origin),
+        Ok(Task::Demo { listen, admin }) => demo::run(&listen, admin),
         Ok(Task::Check(origin)) => boot::check(&origin),
         Ok(Task::Remote(command, target)) => remote::run(command, &target),
         Err(code) => code,

@@ -15,8 +15,8 @@ use source::{code_of, functions, module_of, paths, without_tests};
 
 /// The rooms in the order data flows; a room imports only rooms to its right. Some have no tenant yet.
 const ROOMS: &[&str] = &[
-    "main", "boot", "listen", "protocol", "dispatch", "route", "filter", "handler", "script", "cache", "upstream",
-    "tls", "broker", "message", "stream", "observe", "error", "limit", "shutdown",
+    "main", "demo", "boot", "listen", "protocol", "dispatch", "route", "filter", "handler", "script", "cache",
+    "upstream", "tls", "broker", "message", "stream", "observe", "error", "limit", "shutdown",
 ];
 /// Modules that are part of `main`: arguments in, exit code out.
 const PARTS_OF_MAIN: &[&str] = &["arguments", "remote"];
@@ -100,8 +100,8 @@ fn every_config_key_is_in_the_reference() {
 
 #[test]
 fn every_example_loads() {
-    let examples = files_below(&root().join("examples"), "lua");
-    assert!(!examples.is_empty(), "examples/ holds configs to learn from");
+    let examples = files_below(&root().join("example"), "lua");
+    assert!(!examples.is_empty(), "example/ holds configs to learn from");
     for example in examples {
         let checked = std::process::Command::new(env!("CARGO_BIN_EXE_rsp")).arg("check").arg(&example).output();
         let checked = checked.expect("run rsp check");

@@ -58,14 +58,15 @@ impl Nginx {
 fn nginx_config(servers: &str, folder: &Path, port: u16) -> String {
     let dir = folder.display().to_string();
     let servers = servers.replace("$PORT", &port.to_string()).replace("$DIR", &dir);
-    // As root its worker would become nobody, who may not enter the test's folder.
+    // One process, so that killing it leaves no worker behind. As root it would become nobody, who may not enter the
+    // test's folder.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("    {kind}_temp_path {dir}/{kind};\n"))
         .collect();
     format!(
-        "daemon off; {user} worker_processes 1; pid {dir}/nginx.pid; error_log stderr notice;\n\
+        "daemon off; master_process off; {user} pid {dir}/nginx.pid; error_log stderr notice;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n    access_log off;\n{temporary}{servers}\n}}\n"
     )

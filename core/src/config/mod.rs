@@ -13,6 +13,7 @@ mod json;
 mod nearest;
 mod networks;
 pub mod options;
+pub mod outline;
 pub mod raw;
 mod reader;
 mod reference;

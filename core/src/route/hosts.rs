@@ -74,6 +74,13 @@ impl<T> Hosts<T> {
         if let Some(value) = self.exact.get(host) {
             return Some(value);
         }
+        if self.exact.is_empty() && self.suffixes.is_empty() {
+            return self.any.as_ref();
+        }
+        // Most of the others differ by their port alone.
+        if let Some(value) = without_port(host).and_then(|name| self.exact.get(name)) {
+            return Some(value);
+        }
         let Ok(host) = normalise_host(host) else { return self.any.as_ref() };
         self.exact.get(&*host).or_else(|| self.find_suffix(&host)).or(self.any.as_ref())
     }
@@ -84,6 +91,12 @@ impl<T> Hosts<T> {
         }
         host.match_indices('.').find_map(|(dot, _)| self.suffixes.get(&host[dot + 1..]))
     }
+}
+
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = host.rsplit_once(':')?;
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_port.then_some(name)
 }
 
 /// A host in the one form that is compared: lower-cased, without port and final dot; an IPv6 address in brackets in

@@ -49,7 +49,7 @@ pub struct Control {
     shared: Shared,
     logs: AccessLogs,
     workers: Vec<Handle>,
-    /// Bound, and not accepted from before signals are listened to.
+    /// Bound, and not yet accepted from.
     bound: Vec<Bound>,
     listening: Vec<Address>,
     admin: Option<(Bound, Admin)>,
@@ -155,7 +155,10 @@ impl Control {
             }
         };
         let serving = self.serve_admin();
+        // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
+        // A shell that closed its end wants no greeting.
+        let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
         self.serve(&mut signals).await;
         if let Some((admin, _stop)) = serving {
             // Who asked for the end gets the answer.

@@ -1,12 +1,8 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
-use rsp_core::config::{self, Config, Context, PathKind};
+use rsp_core::config::{self, Config, Context};
 
 use crate::{error, script};
 
@@ -23,6 +19,8 @@ pub enum Origin {
         folder: PathBuf,
         /// Its admin socket.
         admin: PathBuf,
+        /// Printed once it listens; for a person, empty if there is nothing to say.
+        greeting: String,
     },
 }
 
@@ -44,6 +42,19 @@ impl Origin {
             Self::Command { admin, .. } => admin.clone(),
         }
     }
+
+    pub(super) fn greeting(&self) -> &str {
+        match self {
+            Self::File(_) => "",
+            Self::Command { greeting, .. } => greeting,
+        }
+    }
+}
+
+/// A Lua string literal, for the text of a one-line command.
+pub fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
+    format!("\"{escaped}\"")
 }
 
 /// Evaluates and checks; the error is the rendered diagnostic.
@@ -52,29 +63,16 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
         Origin::File(path) => script::load(path),
         Origin::Command { text, folder, .. } => script::load_text(text, folder),
     };
-    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.render())?;
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &probe };
+    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {
         Ok((config, warnings)) => {
             Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
         }
-        Err(found) => Err(script::legacy_prefix(&file) + &render(&found)),
-    }
-}
-
-/// What is at a path, for the checks that need to know.
-pub fn probe(path: &Path) -> PathKind {
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => match std::fs::read_dir(path) {
-            Ok(_) => PathKind::Folder,
-            Err(_) => PathKind::Denied,
-        },
-        Ok(_) => PathKind::File,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => PathKind::Missing,
-        Err(_) => PathKind::Denied,
+        Err(found) => Err(render(&found)),
     }
 }
 
@@ -113,4 +111,14 @@ fn chain(chain: &config::Chain) -> String {
         config::Handler::Function(_) => "function".to_owned(),
     };
     filters.collect::<String>() + &handler
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_can_not_leave_its_quotes() {
+        assert_eq!(quoted("a\"] = x\\"), "\"a\\\"] = x\\\\\"");
+    }
 }

@@ -11,7 +11,7 @@ mod worker;
 
 use std::{io::Write, process::ExitCode};
 
-pub use load::Origin;
+pub use load::{Origin, quoted};
 
 use self::{control::Control, load::Loaded};
 

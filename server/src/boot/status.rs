@@ -31,12 +31,12 @@ pub fn status(config: &Config, shared: &Shared, workers: usize, uptime: Duration
 }
 
 fn upstreams(shared: &Shared) -> Vec<Value> {
-    let now = crate::upstream::now();
+    let now = crate::upstream::since_start(tokio::time::Instant::now());
     let groups = shared.registry.declared();
     let endpoint = |group: &crate::upstream::Group, index: usize| {
         let endpoint = &group.endpoints[index];
         json!({
-            "name": &*endpoint.name,
+            "name": &*endpoint.names.endpoint,
             "available": group.balance.is_available(index, now),
             "in_flight": endpoint.state.in_flight(),
             "ejections": endpoint.state.ejections(),

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
 
-use rsp_core::config::{Address, Limits};
+use rsp_core::config::Address;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -91,9 +91,7 @@ fn prepare(plan: Plan) -> Result<Current, String> {
 }
 
 fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String> {
-    let limits: &Limits = &snapshot.config.limits;
-    let upstreams = snapshot.config.upstreams.clone();
-    Engine::new(sources, snapshot.config.functions, limits, upstreams).map_err(|failed| failed.render())
+    Engine::new(sources, &snapshot.config).map_err(|failed| failed.render())
 }
 
 async fn work(current: Current, shared: Shared, mut messages: mpsc::UnboundedReceiver<Message>) {

@@ -14,6 +14,7 @@ use rsp_core::{
     route::{Params, Path},
 };
 
+use self::ticket::Place;
 pub use self::ticket::Ticket;
 use crate::{
     error::{Fault, Kind},
@@ -52,7 +53,7 @@ pub struct Current {
 /// A response, and what must be told when it is out.
 pub struct Answer {
     /// What the client gets.
-    pub response: Response,
+    pub response: Box<Response>,
     /// Counts and logs the request.
     pub ticket: Ticket,
     /// Without progress of a write.
@@ -82,17 +83,21 @@ impl Worker {
     }
 
     /// Answers one request.
-    pub async fn serve(&self, listener: &Address, mut request: Request) -> Answer {
+    pub async fn serve(&self, listener: &Address, mut request: Box<Request>) -> Answer {
         let mut ticket = Ticket::new(&request);
         let outcome = self.route(listener, &mut request, &mut ticket).await;
         let outcome = match outcome {
-            Ok((route, params, engine)) => self.run(&route, &params, engine, request, &mut ticket).await,
+            Ok((route, params, engine)) => {
+                let outcome = self.run(&route, &params, engine, request, &mut ticket).await;
+                ticket.came_to(Place::Route(route));
+                outcome
+            }
             Err(refused) => Err(refused),
         };
         if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
             self.metrics.script_errors.inc();
         }
-        let response = outcome.unwrap_or_else(|refused| refusal::respond(refused, &mut ticket));
+        let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
     }
@@ -104,7 +109,7 @@ impl Worker {
 
     /// Answers a request whose response failed before a byte of it was out.
     pub fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
-        let response = refusal::respond(fault.into(), &mut ticket);
+        let response = Box::new(refusal::respond(fault.into(), &mut ticket));
         Answer { response, ticket, write_timeout: Limits::default().write_timeout }
     }
 
@@ -122,8 +127,11 @@ impl Worker {
         let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
         let (site, refused) = match found {
             Found::Route(route, params) => {
-                ticket.found(request, &route);
-                apply_limits(request, &route.site.limits)?;
+                ticket.log_to(&route.site, request);
+                if let Err(fault) = apply_limits(request, &route.site.limits) {
+                    ticket.came_to(Place::Route(route));
+                    return Err(fault.into());
+                }
                 return Ok((route, params, current.engine.clone()));
             }
             Found::NoSite => {
@@ -135,7 +143,8 @@ impl Worker {
             Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
             Found::AddSlash(site) => (site, Refused::AddSlash(with_slash(&target))),
         };
-        ticket.found_site(request, &site);
+        ticket.log_to(&site, request);
+        ticket.came_to(Place::Site(site));
         Err(refused)
     }
 
@@ -145,9 +154,9 @@ impl Worker {
         route: &Route,
         params: &Params,
         engine: Option<Rc<Engine>>,
-        mut request: Request,
+        mut request: Box<Request>,
         ticket: &mut Ticket,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Box<Response>, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
         let mut passed = 0;
@@ -199,15 +208,16 @@ impl From<Fault> for Refused {
 async fn call(
     engine: &Option<Rc<Engine>>,
     id: FunctionId,
-    request: Request,
+    request: Box<Request>,
     route: &Route,
     params: &Params,
-) -> (Request, Result<Outcome, Fault>) {
+) -> (Box<Request>, Result<Outcome, Fault>) {
     let Some(engine) = engine else {
         return (request, Err(Fault::new(Kind::Script, "this worker has no functions")));
     };
-    let visit = Visit { site: &route.site.name, route: route.pattern.as_str(), params };
-    engine.call(id, request, visit).await
+    let visit = Visit { site: &route.site.name, route: &route.pattern, params };
+    let (request, outcome) = engine.call(id, *request, visit).await;
+    (Box::new(request), outcome)
 }
 
 /// The site's own bounds, which may be narrower than those the head was read with.

@@ -23,11 +23,17 @@ pub struct Ticket {
     received: Instant,
     accept: Option<HeaderValue>,
     bytes_in: u64,
-    site: Option<Arc<SiteInfo>>,
-    series: Option<Arc<Series>>,
+    place: Place,
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+}
+
+/// How far the request came.
+pub(super) enum Place {
+    Nowhere,
+    Site(Arc<SiteInfo>),
+    Route(Arc<Route>),
 }
 
 /// What the log shows of the request; kept only where there is a log.
@@ -44,8 +50,7 @@ impl Ticket {
             received: request.received,
             accept: request.head.headers.get(header::ACCEPT).cloned(),
             bytes_in: request.head_bytes as u64,
-            site: None,
-            series: None,
+            place: Place::Nowhere,
             answered: None,
             fault: None,
             logged: None,
@@ -63,25 +68,38 @@ impl Ticket {
             received: Instant::now(),
             accept: None,
             bytes_in: 0,
-            site: Some(Arc::clone(nowhere)),
-            series: Some(Arc::clone(&nowhere.series)),
+            place: Place::Site(Arc::clone(nowhere)),
             answered: None,
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
         }
     }
 
-    pub(super) fn found(&mut self, request: &Request, route: &Route) {
-        self.found_site(request, &route.site);
-        self.series = Some(Arc::clone(&route.series));
-    }
-
-    pub(super) fn found_site(&mut self, request: &Request, site: &Arc<SiteInfo>) {
+    /// Keeps what the site's log will show, before the request goes its way.
+    pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
         if site.access_log.is_on() {
             self.logged = Some(Box::new(Logged { head: Some(request.head.clone()), client: request.client.ip }));
         }
-        self.series = Some(Arc::clone(&site.series));
-        self.site = Some(Arc::clone(site));
+    }
+
+    pub(super) fn came_to(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    fn site(&self) -> Option<&SiteInfo> {
+        match &self.place {
+            Place::Nowhere => None,
+            Place::Site(site) => Some(site),
+            Place::Route(route) => Some(&route.site),
+        }
+    }
+
+    fn series(&self) -> Option<&Series> {
+        match &self.place {
+            Place::Nowhere => None,
+            Place::Site(site) => Some(&site.series),
+            Place::Route(route) => Some(&route.series),
+        }
     }
 
     pub(super) fn answered(&mut self, response: &mut Response) {
@@ -105,7 +123,7 @@ impl Ticket {
 
     /// Its site's limits.
     pub fn limits(&self) -> Option<&Limits> {
-        self.site.as_ref().map(|site| &*site.limits)
+        self.site().map(|site| &*site.limits)
     }
 
     pub(super) fn prefers_json(&self) -> bool {
@@ -120,10 +138,10 @@ impl Ticket {
     pub fn finish(self, status: StatusCode, bytes_out: u64) {
         let took = self.received.elapsed();
         let upstream_took = self.answered.as_ref().map(|answered| answered.took);
-        if let Some(series) = &self.series {
+        if let Some(series) = self.series() {
             series.record(status.as_u16(), took, upstream_took, self.bytes_in, bytes_out);
         }
-        if let (Some(site), Some(logged)) = (&self.site, &self.logged) {
+        if let (Some(site), Some(logged)) = (self.site(), &self.logged) {
             site.access_log.write(&self.record(site, logged, status, bytes_out, took));
         }
     }
@@ -155,7 +173,7 @@ impl Ticket {
             host: field(header::HOST),
             id: self.id.seed(),
             site: &site.name,
-            upstream: self.answered.as_ref().map(|answered| (&*answered.upstream, &*answered.endpoint)),
+            upstream: self.answered.as_ref().map(|answered| (&*answered.by.upstream, &*answered.by.endpoint)),
             took,
             upstream_took: self.answered.as_ref().map(|answered| answered.took),
             fault: self.fault.as_ref().map(|fault| fault.kind.word()),

@@ -1,8 +1,14 @@
 //! One table of what can go wrong with a request: kind → whose fault, status, log level, retry.
 
+mod diagnostic;
+
 use std::fmt;
 
 use http::StatusCode;
+
+#[cfg(test)]
+pub use diagnostic::draw;
+pub use diagnostic::render;
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,8 +153,3 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
-
-/// stub
-pub fn render(found: &[rsp_core::config::Diagnostic], _: &[rsp_core::config::raw::Source]) -> String {
-    found.iter().map(|d| format!("{d:?}\n")).collect()
-}

@@ -79,13 +79,13 @@ impl Handler {
     }
 
     /// Answers a request.
-    pub async fn run(&self, request: Request, context: &Context<'_>) -> Result<Response, Fault> {
+    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
-            Self::Files(spec) => files::run(spec, &request),
-            Self::Reply(spec) => Ok(reply::reply(spec)),
-            Self::Redirect(spec) => Ok(reply::redirect(spec, &request, context)),
-            Self::Admin(admin) => admin.run(request).await,
+            Self::Files(spec) => files::run(spec, &request).map(Box::new),
+            Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
+            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
+            Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
     }

@@ -14,6 +14,6 @@ mod wire_body;
 pub use body::Body;
 pub use file::FileBody;
 pub use request::{Client, Interim, Request, RequestId};
-pub use response::{Answered, Response, Upgrade};
+pub use response::{Answered, Names, Response, Upgrade};
 pub use send::{SendFault, Sender};
 pub use wire_body::{Lease, Slot, WireBody};

@@ -1,9 +1,10 @@
 //! A response on its way to the client.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use rsp_core::balance::InFlight;
+use tokio::time::Instant;
 
 use super::Body;
 use crate::stream::{Buffer, Wire};
@@ -26,15 +27,24 @@ pub struct Response {
     pub upstream: Option<Answered>,
 }
 
-/// The endpoint that answered.
+/// An upstream's answer.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Upstream's name.
-    pub upstream: std::sync::Arc<str>,
-    /// Endpoint's name.
-    pub endpoint: std::sync::Arc<str>,
+    /// Who gave it.
+    pub by: Arc<Names>,
     /// From request sent to response head.
     pub took: Duration,
+    /// When the head was here.
+    pub at: Instant,
+}
+
+/// What an endpoint is called in logs and metrics.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Its upstream's name.
+    pub upstream: Box<str>,
+    /// Its own.
+    pub endpoint: Box<str>,
 }
 
 /// Another protocol that both sides agreed to speak.

@@ -1,6 +1,7 @@
 //! Writes one HTTP/1 message onto a wire: its head, then its body as it is pulled.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -11,6 +12,16 @@ use rsp_core::frame::http1::{self, Framing};
 
 use super::Body;
 use crate::{error::Fault, stream::Wire};
+
+/// Room for most heads.
+const HEAD_CAPACITY: usize = 2 << 10;
+
+/// Head buffers a worker keeps; a larger one than usual is freed.
+const HEADS_KEPT: usize = 64;
+
+thread_local! {
+    static HEADS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A message on its way out. Head and first bytes of the body leave in one write where both are there.
 pub struct Sender {
@@ -41,6 +52,12 @@ pub enum SendFault {
 }
 
 impl Sender {
+    /// An empty buffer to render a head into; it is lent again after use.
+    pub fn head_buffer() -> Vec<u8> {
+        let lent = HEADS.try_with(|heads| heads.borrow_mut().pop()).ok().flatten();
+        lent.unwrap_or_else(|| Vec::with_capacity(HEAD_CAPACITY))
+    }
+
     /// `head` is rendered already and announces `framing`; `body` must keep to it.
     pub fn new(wire: Rc<Wire>, head: Vec<u8>, body: Body, framing: Framing, timeout: Duration) -> Self {
         let ended = matches!(framing, Framing::Empty);
@@ -70,8 +87,8 @@ impl Sender {
     }
 
     /// Gives the body back.
-    pub fn into_body(self) -> Body {
-        self.body
+    pub fn into_body(mut self) -> Body {
+        std::mem::replace(&mut self.body, Body::Empty)
     }
 
     /// Ready when the last byte is with the kernel.
@@ -184,5 +201,22 @@ impl Sender {
                 Ok(Some(Poll::Ready(())))
             }
         }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let mut head = std::mem::take(&mut self.prefix);
+        if head.capacity() != HEAD_CAPACITY {
+            return;
+        }
+        head.clear();
+        // A worker that is ending lends nothing any more.
+        let _ = HEADS.try_with(|heads| {
+            let mut heads = heads.borrow_mut();
+            if heads.len() < HEADS_KEPT {
+                heads.push(head);
+            }
+        });
     }
 }

@@ -160,10 +160,12 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
     }
     let mut scanned = 0;
     let mut deadline = None;
+    let mut has_more = false;
     loop {
         if !buffer.is_empty() {
             let filled = buffer.filled();
-            let complete = http1::head_end(filled, scanned).is_some();
+            // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
+            let complete = scanned == 0 || http1::head_end(filled, scanned).is_some();
             scanned = filled.len();
             if complete || scanned >= limits.head.min(limits.uri) {
                 match http1::parse_request(filled, &limits) {
@@ -176,14 +178,21 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
                 }
             }
         }
+        if has_more {
+            deadline.get_or_insert_with(|| Instant::now() + timeout);
+        }
         if buffer.is_full() {
             buffer = grown(buffer, limits.head);
         }
-        let until = *deadline.get_or_insert_with(|| Instant::now() + timeout);
-        match poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, until)).await {
+        let read = match deadline {
+            // There is something to read already, so this wait mostly costs no look at the clock.
+            None => poll_fn(|cx| connection.wire.poll_read(cx, &mut buffer, Some(timeout))).await,
+            Some(at) => poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, at)).await,
+        };
+        match read {
             Ok(0) if buffer.is_empty() => return Ok(None),
             Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
-            Ok(_) => {}
+            Ok(_) => has_more = true,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
             }
@@ -210,7 +219,7 @@ fn kind_of(e: http1::HeadError) -> Kind {
     }
 }
 
-fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: Body) -> Request {
+fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: Body) -> Box<Request> {
     let current = connection.worker.current();
     let trust = &current.snapshot.config.trust;
     let peer = connection.wire.peer();
@@ -228,7 +237,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
     };
     let interim =
         if head.version == Version::HTTP_11 { Interim::Wire(Rc::clone(&connection.wire)) } else { Interim::None };
-    Request {
+    Box::new(Request {
         head,
         head_bytes,
         body,
@@ -237,7 +246,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         received: Instant::now(),
         scheme: "http",
         interim,
-    }
+    })
 }
 
 /// The client's address as a trusted peer on a unix socket states it.
@@ -250,18 +259,19 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 /// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
     let Answer { mut response, mut ticket, write_timeout } = answer;
+    let body = std::mem::replace(&mut response.body, Body::Empty);
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
-    let framing = client_framing(response.body.framing(), response.status, &asked.method, asked.version);
+    let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
     let keep_alive =
         asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
-    let mut head = Vec::with_capacity(512);
+    let mut head = Sender::head_buffer();
     write_client_response(
         &mut head,
         &Clientward {
             status: response.status,
             headers: &response.headers,
             framing,
-            content_length: response.stated_length.or_else(|| stated(&response.body, &asked.method)),
+            content_length: response.stated_length.or_else(|| stated(&body, &asked.method)),
             method: &asked.method,
             version: asked.version,
             keep_alive,
@@ -271,7 +281,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         },
     );
     let upgrade = response.upgrade.take();
-    let mut sender = Sender::new(Rc::clone(&connection.wire), head, response.body, framing, write_timeout);
+    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout);
     let sent = poll_fn(|cx| sender.poll(cx)).await;
     let bytes = sender.sent();
     ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
-const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 256, uri: 0 };
+const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
 
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
@@ -56,6 +56,8 @@ pub struct Outgoing<'a> {
     pub interim: Interim,
     /// For random choices.
     pub seed: u64,
+    /// Now, as the caller knows it: a look at the clock less.
+    pub now: Instant,
 }
 
 /// What may follow a failed attempt.
@@ -77,23 +79,24 @@ struct Failed {
 
 impl Pools {
     /// Sends a request to one of the group's endpoints and waits for the head of the final response.
-    pub async fn exchange(&self, group: &Arc<Group>, mut outgoing: Outgoing<'_>) -> Result<Response, Fault> {
+    pub async fn exchange(&self, group: &Arc<Group>, outgoing: &mut Outgoing<'_>) -> Result<Box<Response>, Fault> {
         let mut tried = Tried::default();
         let mut tries = 0;
         group.budget.request();
         let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
-        while let Some(index) = group.balance.pick(now(), outgoing.seed, &tried) {
-            if tries > 0 && !group.budget.try_retry(now()) {
+        while let Some(index) = group.balance.pick(since_start(outgoing.now), outgoing.seed, &tried) {
+            if tries > 0 && !group.budget.try_retry(since_start(outgoing.now)) {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
             }
             if tries > 0 {
                 group.counts.retries.inc();
             }
-            let failed = match self.on_endpoint(group, index, &mut outgoing).await {
+            let failed = match self.on_endpoint(group, index, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            outgoing.now = Instant::now();
             tried.insert(index);
             tries += 1;
             last = failed.fault;
@@ -110,22 +113,23 @@ impl Pools {
         group: &Arc<Group>,
         index: usize,
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
         let idle = self.idle(group, endpoint);
         let mut attempt = self.attempt(group, index, &idle, idle.take().await, outgoing).await;
         if matches!(&attempt, Err(failed) if failed.retry == Retryable::Afresh) {
             attempt = self.attempt(group, index, &idle, None, outgoing).await;
         }
-        let outcome = match &attempt {
-            Ok(response) => Some(verdict(response)),
-            Err(failed) => failed.outcome,
+        let (outcome, at) = match &attempt {
+            Ok(response) => (Some(verdict(response)), response.upstream.as_ref().map(|answered| answered.at)),
+            Err(failed) => (failed.outcome, None),
         };
         if let Some(outcome) = outcome {
-            note(group, endpoint, index, outcome);
+            note(group, index, outcome, at.unwrap_or_else(Instant::now));
         }
         if let Err(failed) = &mut attempt {
-            failed.fault.cause = format!("{} of {}: {}", endpoint.name, group.name, failed.fault.cause).into();
+            failed.fault.cause =
+                format!("{} of {}: {}", endpoint.names.endpoint, group.name, failed.fault.cause).into();
         }
         attempt
     }
@@ -137,7 +141,7 @@ impl Pools {
         idle: &Rc<IdleSet>,
         reused: Option<Rc<Wire>>,
         outgoing: &mut Outgoing<'_>,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
         let in_flight = group.balance.begin(index);
         let is_reused = reused.is_some();
@@ -152,27 +156,33 @@ impl Pools {
                 wire
             }
         };
-        let mut head = Vec::with_capacity(1024);
+        let mut head = Sender::head_buffer();
         (outgoing.render)(endpoint, &mut head);
         let body = std::mem::replace(&mut outgoing.body, Body::Empty);
         let sender = Sender::new(Rc::clone(&wire), head, body, outgoing.framing, outgoing.write_timeout);
-        let started = Instant::now();
-        let mut flight =
-            Flight { wire: &wire, sender, state: Sending::Going, buffer: None, scanned: 0, deadline: None };
+        let started = if is_reused { outgoing.now } else { Instant::now() };
+        let mut flight = Flight {
+            wire: &wire,
+            sender,
+            state: Sending::Going,
+            buffer: None,
+            scanned: 0,
+            started,
+            waited: false,
+            deadline: None,
+        };
         let answer = flight.answer(outgoing).await;
         let Flight { sender, state, buffer, .. } = flight;
         match answer {
             Ok(head) => {
-                let answered = Answered {
-                    upstream: Arc::clone(&group.name),
-                    endpoint: Arc::clone(&endpoint.name),
-                    took: started.elapsed(),
-                };
+                let at = Instant::now();
+                let answered = Answered { by: Arc::clone(&endpoint.names), took: at - started, at };
                 let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
                 let sending = (state == Sending::Going).then(|| Box::new(sender));
                 let lease = Lease { sending, keep, in_flight };
-                respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)
-                    .map(|response| Response { upstream: Some(answered), ..response })
+                let mut response = respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)?;
+                response.upstream = Some(answered);
+                Ok(response)
             }
             Err(fault) => {
                 let repeatable = buffer.is_none() && sender.body_sent() == 0 && outgoing.method.is_idempotent();
@@ -191,6 +201,9 @@ struct Flight<'a> {
     /// What was received; None before the first byte.
     buffer: Option<Buffer>,
     scanned: usize,
+    started: Instant,
+    /// Whether sending took more than one try.
+    waited: bool,
     /// When the head must be here; set when everything is sent.
     deadline: Option<Instant>,
 }
@@ -249,7 +262,10 @@ impl Flight<'_> {
             return Ok(());
         }
         self.state = match self.sender.poll(cx) {
-            Poll::Pending => return Ok(()),
+            Poll::Pending => {
+                self.waited = true;
+                return Ok(());
+            }
             Poll::Ready(Ok(())) => Sending::Done,
             Poll::Ready(Err(SendFault::Source(fault))) => return Err(fault),
             Poll::Ready(Err(SendFault::Sink(e))) if e.kind() == io::ErrorKind::TimedOut => {
@@ -257,14 +273,16 @@ impl Flight<'_> {
             }
             Poll::Ready(Err(SendFault::Sink(_))) => Sending::Broken,
         };
-        self.deadline = Some(Instant::now() + outgoing.timeout);
+        let sent = if self.waited { Instant::now() } else { self.started };
+        self.deadline = Some(sent + outgoing.timeout);
         Ok(())
     }
 
     fn parse(&mut self, method: &Method) -> Result<Option<ResponseHead>, Fault> {
         let Some(buffer) = &mut self.buffer else { return Ok(None) };
-        if http1::head_end(buffer.filled(), self.scanned).is_none() && !buffer.is_full() {
-            self.scanned = buffer.filled().len();
+        let seen = std::mem::replace(&mut self.scanned, buffer.filled().len());
+        // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
+        if seen > 0 && http1::head_end(buffer.filled(), seen).is_none() && !buffer.is_full() {
             return Ok(None);
         }
         let parsed = http1::parse_response(buffer.filled(), method, &HEAD_LIMITS);
@@ -295,11 +313,11 @@ fn respond(
     buffer: Buffer,
     lease: Lease,
     outgoing: &Outgoing<'_>,
-) -> Result<Response, Failed> {
+) -> Result<Box<Response>, Failed> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return switch(head, wire, buffer, lease, outgoing);
     }
-    let mut response = Response::new(head.status, Body::Empty);
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
     response.headers = head.headers;
     response.via = Some(head.version);
     response.stated_length = head.content_length;
@@ -317,11 +335,11 @@ fn switch(
     leftover: Buffer,
     lease: Lease,
     outgoing: &Outgoing<'_>,
-) -> Result<Response, Failed> {
+) -> Result<Box<Response>, Failed> {
     let Some(protocol) = head.upgrade.filter(|_| outgoing.upgrade && lease.sending.is_none()) else {
         return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
     };
-    let mut response = Response::new(head.status, Body::Empty);
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
     response.via = Some(head.version);
     response.headers = head.headers;
     response.upgrade = Some(Box::new(Upgrade {
@@ -336,13 +354,19 @@ fn switch(
 }
 
 /// Tells the balance, the counters and, where an endpoint is out now, the operator.
-fn note(group: &Group, endpoint: &Endpoint, index: usize, outcome: Outcome) {
+fn note(group: &Group, index: usize, outcome: Outcome, at: Instant) {
+    let endpoint = &group.endpoints[index];
     if outcome == Outcome::ConnectFailed {
         endpoint.counts.connect_failures.inc();
     }
-    if let Some(ejection) = group.balance.report(index, outcome, now()) {
+    if let Some(ejection) = group.balance.report(index, outcome, since_start(at)) {
         endpoint.counts.ejected(ejection.for_);
-        tracing::warn!("{} of {} failed too often: ejected for {:?}", endpoint.name, group.name, ejection.for_);
+        tracing::warn!(
+            "{} of {} failed too often: ejected for {:?}",
+            endpoint.names.endpoint,
+            group.name,
+            ejection.for_
+        );
     }
 }
 
@@ -381,8 +405,8 @@ fn not_connected(e: io::Error) -> Failed {
     Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }
 }
 
-/// Time since the process started, for the pure core.
-pub fn now() -> Duration {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed()
+/// A time as the pure core knows it: since the process first asked.
+pub fn since_start(now: Instant) -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    now.saturating_duration_since(*START.get_or_init(Instant::now))
 }

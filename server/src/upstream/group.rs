@@ -14,7 +14,10 @@ use rsp_core::{
 };
 
 use super::connect::Resolved;
-use crate::observe::{EndpointCounts, Metrics, UpstreamCounts};
+use crate::{
+    message::Names,
+    observe::{EndpointCounts, Metrics, UpstreamCounts},
+};
 
 /// Upstreams that functions made of a bare address; one more empties the table, and its pools end with their idle time.
 const MADE_MAX: usize = 10_000;
@@ -40,8 +43,8 @@ pub struct Group {
 pub struct Endpoint {
     /// Unique in this process; idle connections are kept under it.
     pub id: u64,
-    /// The name in logs and metrics.
-    pub name: Arc<str>,
+    /// In logs and metrics.
+    pub names: Arc<Names>,
     /// Where it is.
     pub address: config::EndpointAddress,
     /// `host:port` as a `Host` field has it.
@@ -126,13 +129,13 @@ impl Registry {
 
     fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
         let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
-        if let Some(known) = known.find(|known| known.address == spec.address && *known.name == *spec.name) {
+        if let Some(known) = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name) {
             return Arc::clone(known);
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Endpoint {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            name: spec.name.as_str().into(),
+            names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
             address: spec.address.clone(),
             authority: authority(&spec.address),
             resolved: Resolved::default(),

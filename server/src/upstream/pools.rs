@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt};
 use super::{Endpoint, Group};
 use crate::stream::IdleSet;
 
-/// How often idle connections are looked through.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How often idle connections are looked through; their ages are counted in it.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Idle connections of one worker; each endpoint's set is bounded by the upstream's `keepalive`.
 pub struct Pools {
@@ -27,7 +27,8 @@ impl Pools {
         if let Some(set) = self.sets.borrow().get(&endpoint.id) {
             return Rc::clone(set);
         }
-        let set = Rc::new(IdleSet::new(group.spec.keepalive, group.spec.keepalive_timeout, group.counts.idle.clone()));
+        let sweeps = sweeps(group.spec.keepalive_timeout);
+        let set = Rc::new(IdleSet::new(group.spec.keepalive, sweeps, group.counts.idle.clone()));
         self.sets.borrow_mut().insert(endpoint.id, Rc::clone(&set));
         set
     }
@@ -49,4 +50,9 @@ impl Pools {
     pub fn len(&self) -> usize {
         self.sets.borrow().values().map(|set| set.len()).sum()
     }
+}
+
+/// A time in sweeps, one at least.
+fn sweeps(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_secs() / SWEEP.as_secs()).unwrap_or(u32::MAX).max(1)
 }

@@ -27,7 +27,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Forwards a request.
-    pub async fn run(&self, mut request: Request, context: &Context<'_>) -> Result<Response, Fault> {
+    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         let spec = &*self.spec;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         if let Body::Wire(body) = &mut body {
@@ -45,7 +45,7 @@ impl Proxy {
             Peer::Unix => None,
         };
         let head = Head { request: &request, target: &target, spec, framing, upgrade, peer };
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             render: &|endpoint, out| head.render(endpoint, out),
             method: &request.head.method,
             body,
@@ -59,8 +59,9 @@ impl Proxy {
             silence: spec.tunnel_timeout,
             interim: request.interim.clone(),
             seed: request.id.seed(),
+            now: request.received,
         };
-        context.pools.exchange(&self.group, outgoing).await
+        context.pools.exchange(&self.group, &mut outgoing).await
     }
 }
 

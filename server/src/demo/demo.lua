@@ -1,0 +1,25 @@
+-- What `rsp demo` runs. The ports were filled in; the rest you could have written.
+
+listen "$LISTEN"
+log { format = "none" }
+
+local hello = upstream "hello" {
+  { "$ONE", name = "one" },
+  { "$TWO", name = "two" },
+  { "$THREE", name = "three" },
+  balance = "round_robin",
+
+  -- A request that meets a closed port goes to another endpoint. So may every
+  -- one, if need be; busy sites are better off with the default, one in five.
+  retry = { tries = 3, budget = 1 },
+
+  -- The closed one is then left out: for a second, the next time for two.
+  -- Two of the three may be out at once.
+  outlier = { eject = "1s", eject_max = "2s", max_ejected = 0.7 },
+}
+
+site "*" {
+  ["GET /hello"] = proxy(hello),
+  ["GET /"] = proxy "$BACKSTAGE",   -- this page
+  ["/demo/*"] = proxy "$BACKSTAGE", -- its switches
+}

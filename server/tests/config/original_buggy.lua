@@ -1,0 +1,3 @@
+listenPort = "8000"
+backendAddress = "127.0.0.1" .. nil
+backendPort = "80"

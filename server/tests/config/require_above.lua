@@ -1,0 +1,2 @@
+listen "127.0.0.1:8080"
+require "../tidy"
