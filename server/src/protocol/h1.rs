@@ -38,6 +38,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 enum After {
     /// The next request, of which some bytes may be here.
     Next(Option<Buffer>),
+    /// It was no request: the socket had only seemed to be readable, as one does that was just accepted.
+    Nothing,
     /// The end, with input that may be unread.
     Linger,
     /// The end.
@@ -55,6 +57,7 @@ pub async fn serve(connection: Connection) {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
         match Box::pin(one_request(&connection, leftover.take(), served)).await {
             After::Next(buffer) => leftover = buffer,
+            After::Nothing => continue,
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
         }
@@ -87,8 +90,9 @@ async fn await_request(connection: &Connection, served: u64) -> bool {
 
 async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: u64) -> After {
     let (mut buffer, head) = match read_head(connection, leftover).await {
-        Ok(Some(read)) => read,
-        Ok(None) => return After::Close,
+        Ok(Read::Head(buffer, head)) => (buffer, head),
+        Ok(Read::Nothing) => return After::Nothing,
+        Ok(Read::End) => return After::Close,
         Err(fault) => {
             let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
@@ -148,8 +152,18 @@ impl Asked {
     const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
 }
 
-/// Reads one head; None when the connection ended before a byte of it.
-async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Option<(Buffer, Head)>, Fault> {
+/// What came of reading a head.
+enum Read {
+    /// A head, and the bytes behind it.
+    Head(Buffer, Head),
+    /// There was not a byte.
+    Nothing,
+    /// The connection ended before a byte of it.
+    End,
+}
+
+/// Reads one head.
+async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Read, Fault> {
     let current = connection.worker.current();
     let limits = current.snapshot.head_limits;
     let timeout = current.snapshot.config.limits.head_timeout;
@@ -171,7 +185,7 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
                 match http1::parse_request(filled, &limits) {
                     Ok(Some((head, bytes))) => {
                         buffer.consume(bytes);
-                        return Ok(Some((buffer, Head { head, bytes })));
+                        return Ok(Read::Head(buffer, Head { head, bytes }));
                     }
                     Ok(None) => {}
                     Err(e) => return Err(Fault::new(kind_of(e), e.to_string())),
@@ -185,18 +199,24 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             buffer = grown(buffer, limits.head);
         }
         let read = match deadline {
+            None if buffer.is_empty() => {
+                match poll_fn(|cx| Poll::Ready(connection.wire.poll_read(cx, &mut buffer, None))).await {
+                    Poll::Ready(read) => read,
+                    Poll::Pending => return Ok(Read::Nothing),
+                }
+            }
             // There is something to read already, so this wait mostly costs no look at the clock.
             None => poll_fn(|cx| connection.wire.poll_read(cx, &mut buffer, Some(timeout))).await,
             Some(at) => poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, at)).await,
         };
         match read {
-            Ok(0) if buffer.is_empty() => return Ok(None),
+            Ok(0) if buffer.is_empty() => return Ok(Read::End),
             Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
             Ok(_) => has_more = true,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
             }
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(Read::End),
         }
     }
 }

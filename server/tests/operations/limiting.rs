@@ -101,9 +101,11 @@ fn a_body_over_its_limit_is_413_by_its_length_and_by_its_chunks() {
     for fine in [sized(1000), chunked(1000)] {
         assert_status(&rsp.client().request(&fine), 200);
     }
-    for large in [sized(1001), chunked(1001), sized(3_000_000), chunked(3_000_000)] {
-        let mut client = rsp.client();
-        let answer = client.request(&large);
+    for large in [sized(1001), chunked(1001)] {
+        assert_status(&rsp.client().request(&large), 413);
+    }
+    for larger in [sized(3_000_000), chunked(3_000_000)] {
+        let answer = rsp.client().request(&larger);
         assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
     }
     let heads = origin.received();

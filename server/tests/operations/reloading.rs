@@ -282,7 +282,8 @@ fn reloads_under_keep_alive_load_fail_nothing() {
 
 #[test]
 fn a_site_bound_to_a_listener_that_went_is_gone_with_it() {
-    let text = "listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT2\" site \"*\" (reply(200, \"all\")) \
+    let text = "listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT2\" \
+                site { \"*\", listen = \"127.0.0.1:$PORT\" } (reply(200, \"all\")) \
                 site { \"*\", listen = \"127.0.0.1:$PORT2\" } (reply(200, \"own\"))";
     let mut rsp = Rsp::config(text).start();
     let mut client = Client::connect(&format!("127.0.0.1:{}", rsp.port_of(2)));

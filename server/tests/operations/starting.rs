@@ -116,7 +116,7 @@ fn a_wrong_config_exits_with_2_before_anything_is_bound() {
             "timeout",
         ),
         ("listen \"127.0.0.1:$PORT\" listen \"unix:x.sock\" site \"*\" { [\"/\"] = repy(200) }", "repy"),
-        ("listen \"127.0.0.1:$PORT\" listen \"unix:x.sock\" site \"*\" {", "site.lua"),
+        ("listen \"127.0.0.1:$PORT\" listen \"unix:x.sock\" site \"*\" {", "wrong.lua:1"),
         ("listenPort = \"8000\"\nbackendAddress = 127", "backendAddress"),
     ] {
         let rsp = Rsp::config(HELLO).file("wrong.lua", text).start();
