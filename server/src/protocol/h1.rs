@@ -46,43 +46,68 @@ enum After {
     Close,
 }
 
+/// How long a connection keeps the state of a busy one after a request.
+const WARM: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it ends.
 pub async fn serve(connection: Connection) {
-    let mut leftover = None;
-    let mut served = 0u64;
-    loop {
-        if leftover.is_none() && !await_request(&connection, served).await {
-            return;
-        }
+    let mut served = 0;
+    let mut patience = connection.worker.current().snapshot.config.limits.head_timeout;
+    while await_request(&connection, served, patience).await == Waited::Readable {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
-        match Box::pin(one_request(&connection, leftover.take(), served)).await {
-            After::Next(buffer) => leftover = buffer,
+        match Box::pin(busy(&connection, &mut served)).await {
             After::Nothing => continue,
+            After::Next(_) => {}
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
         }
-        served += 1;
+        let idle_timeout = connection.worker.current().snapshot.config.limits.idle_timeout;
+        patience = idle_timeout.saturating_sub(WARM);
     }
 }
 
-/// Waits for the first byte of a request without holding a buffer; false when the connection should close.
-async fn await_request(connection: &Connection, served: u64) -> bool {
-    let timeout = {
-        let current = connection.worker.current();
-        let limits = &current.snapshot.config.limits;
-        if served == 0 { limits.head_timeout } else { limits.idle_timeout }
-    };
-    let mut deadline = Instant::now() + timeout;
-    let mut draining = false;
-    poll_fn(|cx| match connection.wire.poll_readable_until(cx, deadline) {
-        Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
-        Poll::Pending if draining || connection.guard.poll_begun(cx).is_pending() => Poll::Pending,
-        Poll::Pending if served > 0 => Poll::Ready(false),
+/// Serves requests for as long as the next one comes soon.
+async fn busy(connection: &Connection, served: &mut u64) -> After {
+    let mut leftover = None;
+    loop {
+        match one_request(connection, leftover.take(), *served).await {
+            After::Next(buffer) => leftover = buffer,
+            end => return end,
+        }
+        *served += 1;
+        if leftover.is_some() {
+            continue;
+        }
+        match await_request(connection, *served, WARM).await {
+            Waited::Readable => {}
+            Waited::InVain => return After::Next(None),
+            Waited::Ended => return After::Close,
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Waited {
+    Readable,
+    /// For the whole time.
+    InVain,
+    /// The connection broke, or the worker drains.
+    Ended,
+}
+
+/// Waits for the first byte of a request without holding a buffer.
+async fn await_request(connection: &Connection, served: u64, patience: Duration) -> Waited {
+    let mut drained_at = None;
+    poll_fn(|cx| match connection.wire.poll_readable(cx, Some(patience)) {
+        Poll::Ready(Ok(())) => Poll::Ready(Waited::Readable),
+        Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => Poll::Ready(Waited::InVain),
+        Poll::Ready(Err(_)) => Poll::Ready(Waited::Ended),
+        Poll::Pending if drained_at.is_none() && connection.guard.poll_begun(cx).is_pending() => Poll::Pending,
+        Poll::Pending if served > 0 => Poll::Ready(Waited::Ended),
         // A new connection in a drain is served: its request may be on the way already.
         Poll::Pending => {
-            draining = true;
-            deadline = deadline.min(Instant::now() + LAST_REQUEST);
-            connection.wire.poll_readable_until(cx, deadline).map(|readable| readable.is_ok())
+            let at = *drained_at.get_or_insert_with(|| Instant::now() + LAST_REQUEST);
+            connection.wire.poll_readable_until(cx, at).map(|_| Waited::Ended)
         }
     })
     .await

@@ -1,14 +1,14 @@
 //! The constructors: what a file calls, and what those calls return.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
 };
 
 use mlua::{Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value as LuaValue};
 use rsp_core::config::{
-    Diagnostic,
+    Diagnostic, Handler,
     options::{self, Constructor, Kind},
     raw::{Made, Table},
 };
@@ -24,6 +24,9 @@ pub(super) struct Handle {
     made: RefCell<Arc<Made>>,
     /// Its place among the statements, while `site "x"` or `upstream "x"` still waits for its table.
     waits: Cell<Option<usize>>,
+    /// What its check on a request came to, where that is the same on all routes: a handler that was built at the top
+    /// of the file is checked once.
+    pub(super) checked: OnceCell<Handler>,
 }
 
 /// Puts every constructor of the table of options into `globals`, but those that need more than their arguments.
@@ -69,7 +72,7 @@ fn construct(
     }
     if constructor.kind == Kind::Value && !constructor.landed {
         let error = Diagnostic::error(conversion.span, format!("`{what}` is not in this version"), "");
-        recorder.report(error);
+        recorder.report(error)?;
     }
     let steps = steps(what, arguments);
     let (name, arguments) = match steps {
@@ -110,7 +113,7 @@ fn steps(what: &str, arguments: &[LuaValue]) -> Steps {
 }
 
 fn handle(lua: &Lua, made: Arc<Made>, waits: Option<usize>) -> mlua::Result<LuaValue> {
-    let handle = Handle { made: RefCell::new(made), waits: Cell::new(waits) };
+    let handle = Handle { made: RefCell::new(made), waits: Cell::new(waits), checked: OnceCell::new() };
     lua.create_userdata(handle).map(LuaValue::UserData)
 }
 

@@ -1,6 +1,6 @@
 //! Lua values become raw values, each with its place where the outline knows it.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use mlua::{Lua, Value as LuaValue};
 use rsp_core::config::{
@@ -17,6 +17,9 @@ const DEPTH_MAX: u32 = 32;
 /// Integer keys from here on are statuses; a smaller one behind a gap is a hole.
 const STATUS_MIN: i64 = 100;
 
+/// Values of one handler that a request builds: converting them can't be interrupted, and takes some 20 ms.
+const VALUES_MAX: u32 = 100_000;
+
 /// Converts the arguments of one call.
 pub(super) struct Conversion<'a> {
     lua: &'a Lua,
@@ -25,6 +28,8 @@ pub(super) struct Conversion<'a> {
     /// Which call of the outline this is.
     call: Option<usize>,
     name: &'static str,
+    /// How many values may still be converted.
+    left: Cell<u32>,
     /// The call.
     pub(super) span: Span,
 }
@@ -38,7 +43,8 @@ impl<'a> Conversion<'a> {
         arguments: &[LuaValue],
     ) -> Self {
         let line = recorder.line(lua, 1);
-        let mut conversion = Self { lua, recorder, outline: None, call: None, name, span: line };
+        let left = Cell::new(if recorder.serving.get() { VALUES_MAX } else { u32::MAX });
+        let mut conversion = Self { lua, recorder, outline: None, call: None, name, left, span: line };
         if recorder.serving.get() || line.line == 0 {
             return conversion;
         }
@@ -53,7 +59,7 @@ impl<'a> Conversion<'a> {
 
     /// For values that no call was given.
     pub(super) fn of_file(lua: &'a Lua, recorder: &'a Recorder) -> Self {
-        Self { lua, recorder, outline: None, call: None, name: "", span: Span::default() }
+        Self { lua, recorder, outline: None, call: None, name: "", left: Cell::new(u32::MAX), span: Span::default() }
     }
 
     fn literal_call(&self) -> Option<&Call> {
@@ -84,7 +90,7 @@ impl<'a> Conversion<'a> {
             let span = place.map_or(self.span, |place| place.span);
             if value.is_nil() {
                 let message = format!("argument {} of `{}` is nil", index + 1, self.name);
-                self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"));
+                self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"))?;
                 continue;
             }
             let value = self.value(value, self.literal(place), span, 0)?;
@@ -98,7 +104,7 @@ impl<'a> Conversion<'a> {
             let message = format!("more than {DEPTH_MAX} tables inside each other");
             return Err(Raised::error(self.span, message, "does a table hold itself?"));
         }
-        let mut items: Vec<Item> = Vec::with_capacity(table.raw_len());
+        let mut items: Vec<Item> = Vec::with_capacity(table.raw_len().min(self.left.get() as usize));
         let mut entries = Vec::with_capacity(literal.map_or(0, |literal| literal.entries.len()));
         table.for_each(|key: LuaValue, value: LuaValue| {
             match self.key(&key)? {
@@ -107,7 +113,7 @@ impl<'a> Conversion<'a> {
                     let span = place.map_or(self.span, |place| place.span);
                     items.push(Item { value: self.value(&value, self.literal(place), span, depth)?, span });
                 }
-                Key::Number(number) if (1..STATUS_MIN).contains(&number) => self.hole(items.len() + 1, literal),
+                Key::Number(number) if (1..STATUS_MIN).contains(&number) => self.hole(items.len() + 1, literal)?,
                 key => {
                     let place = literal.and_then(|literal| literal.entry(&key));
                     let span = place.map_or(self.span, |entry| entry.span);
@@ -124,11 +130,11 @@ impl<'a> Conversion<'a> {
         Ok(Table { items, entries })
     }
 
-    fn hole(&self, index: usize, literal: Option<&Literal>) {
+    fn hole(&self, index: usize, literal: Option<&Literal>) -> mlua::Result<()> {
         let place = literal.and_then(|literal| literal.items.get(index - 1));
         let span = place.map_or(self.span, |place| place.span);
         let message = format!("item {index} of this list is nil");
-        self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"));
+        self.recorder.report(Diagnostic::error(span, message, "a name that was never set?"))
     }
 
     fn key(&self, key: &LuaValue) -> mlua::Result<Key> {
@@ -146,6 +152,14 @@ impl<'a> Conversion<'a> {
     }
 
     fn value(&self, value: &LuaValue, literal: Option<&Literal>, span: Span, depth: u32) -> mlua::Result<Value> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None if self.recorder.serving.get() => {
+                let message = format!("a handler of more than {VALUES_MAX} values");
+                return Err(Raised::error(self.span, message, "while a request runs; answer with less"));
+            }
+            None => {}
+        }
         Ok(match value {
             LuaValue::Boolean(value) => Value::Bool(*value),
             LuaValue::Integer(number) => Value::Number(*number as f64),
@@ -153,7 +167,7 @@ impl<'a> Conversion<'a> {
             LuaValue::String(text) => match text.to_str() {
                 Ok(text) => Value::Text(text.to_owned()),
                 Err(_) => {
-                    self.recorder.report(Diagnostic::error(span, "this string is not UTF-8", "save the file as UTF-8"));
+                    self.recorder.report(Diagnostic::error(span, "this string is not UTF-8", "text must be UTF-8"))?;
                     Value::Text(text.to_string_lossy())
                 }
             },

@@ -122,16 +122,24 @@ impl Engine {
     }
 
     fn outcome(&self, id: FunctionId, value: &LuaValue, visit: Visit<'_>) -> Result<Outcome, Fault> {
-        let made = match value {
+        let handle = match value {
             LuaValue::Nil => return Ok(Outcome::Next),
-            LuaValue::UserData(data) => data.borrow::<Handle>().ok().map(|handle| handle.made()),
+            LuaValue::UserData(data) => data.borrow::<Handle>().ok(),
             _ => None,
         };
-        let Some(made) = made else {
+        let Some(handle) = handle else {
             let cause = format!("{} returned {}, not a handler or nil", self.name(id), kind(value));
             return Err(Fault::new(Kind::Script, cause));
         };
-        self.check(&made, visit).map(Outcome::Handler)
+        if let Some(known) = handle.checked.get() {
+            return Ok(Outcome::Handler(known.clone()));
+        }
+        let handler = self.check(&handle.made(), visit)?;
+        if let Handler::Proxy(_) | Handler::Reply(_) = handler {
+            // Calls don't run side by side on one state, so nobody else has set it in between.
+            let _ = handle.checked.set(handler.clone());
+        }
+        Ok(Outcome::Handler(handler))
     }
 
     fn check(&self, made: &Made, visit: Visit<'_>) -> Result<Handler, Fault> {

@@ -93,7 +93,7 @@ impl Environment {
         let name = format!("={}", chunk_name(&source.path));
         let chunk = lua.load(&*text).set_name(name).set_mode(mlua::chunk::ChunkMode::Text).set_environment(own.clone());
         let function = chunk.into_function()?;
-        self.recorder.outline(file);
+        self.recorder.outline(file)?;
         let value = function.call(())?;
         Ok((own, value))
     }
@@ -140,7 +140,7 @@ impl Environment {
             (None, _) => {
                 let label = format!("set it, or say a default: env(\"{name}\", \"…\")");
                 let error = Diagnostic::error(span, format!("the variable {name} is not set"), label);
-                self.recorder.report(error);
+                self.recorder.report(error)?;
                 lua.create_string("").map(LuaValue::String)
             }
         }

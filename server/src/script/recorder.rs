@@ -18,7 +18,7 @@ use rsp_core::config::{
 use super::{
     files::Finder,
     sources::{Sources, chunk_name},
-    trouble,
+    trouble::{self, Raised},
 };
 
 /// Findings beyond this are not kept: a loop can be wrong in each of its rounds.
@@ -68,12 +68,16 @@ impl Recorder {
         }
     }
 
-    /// Notes something wrong and goes on: as much as can be found is told at once.
-    pub(super) fn report(&self, finding: Diagnostic) {
+    /// Notes something wrong and goes on, so that as much as can be found is told at once; a request it ends instead.
+    pub(super) fn report(&self, finding: Diagnostic) -> mlua::Result<()> {
+        if self.serving.get() {
+            return Err(mlua::Error::external(Raised(finding)));
+        }
         let mut findings = self.findings.borrow_mut();
         if findings.len() < FINDINGS_MAX && !findings.contains(&finding) {
             findings.push(finding);
         }
+        Ok(())
     }
 
     pub(super) fn take_findings(&self) -> Vec<Diagnostic> {
@@ -81,7 +85,7 @@ impl Recorder {
     }
 
     /// Gets a text ready to be run: its outline, and keys that one literal of it has twice.
-    pub(super) fn outline(&self, file: u32) {
+    pub(super) fn outline(&self, file: u32) -> mlua::Result<()> {
         let sources = self.sources.borrow();
         let mut texts = self.texts.borrow_mut();
         for (index, source) in sources.texts.iter().enumerate().skip(texts.len()) {
@@ -93,11 +97,12 @@ impl Recorder {
             for duplicate in outline.duplicates() {
                 let key = trouble::key(&duplicate.key);
                 let error = Diagnostic::error(duplicate.again, format!("the key {key} is there twice"), "remove one");
-                self.report(error.note(duplicate.first, "first here"));
+                self.report(error.note(duplicate.first, "first here"))?;
             }
             texts.push(Text { chunk: chunk_name(&source.path), outline: Rc::new(outline) });
         }
         debug_assert!(texts.len() > file as usize);
+        Ok(())
     }
 
     pub(super) fn outline_of(&self, file: u32) -> Option<Rc<Outline>> {

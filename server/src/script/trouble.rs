@@ -75,7 +75,7 @@ fn syntax_hint(message: &str) -> &'static str {
     }
 }
 
-/// Why a function failed, with where: several lines for the log.
+/// Why a function failed, where, and what called it: one line for the log.
 pub(super) fn describe(error: &mlua::Error, sources: &[Source]) -> String {
     let (cause, traceback) = root(error);
     let (message, traceback) = match cause.downcast_ref::<Raised>() {
@@ -91,11 +91,11 @@ pub(super) fn describe(error: &mlua::Error, sources: &[Source]) -> String {
     let frames = frames(&traceback, sources);
     let placed = take_place(&message, sources).is_some();
     let mut text = match frames.first().filter(|_| !placed) {
-        Some((span, _)) => format!("{}: {message}", place(*span, sources)),
+        Some(span) => format!("{}: {message}", place(*span, sources)),
         None => message,
     };
-    for (span, function) in frames.iter().take(FRAMES_MAX) {
-        text.push_str(&format!("\n    at {} in {function}", place(*span, sources)));
+    for span in frames.iter().skip(1).take(FRAMES_MAX) {
+        text.push_str(&format!(", called from {}", place(*span, sources)));
     }
     text
 }
@@ -172,28 +172,19 @@ fn take_place<'m>(message: &'m str, sources: &[Source]) -> Option<(Span, &'m str
     })
 }
 
-/// Lines of the config in a stack trace, innermost first, each with the name of its function.
-fn frames(traceback: &str, sources: &[Source]) -> Vec<(Span, String)> {
-    let frame = |line: &str| {
-        let (span, rest) = take_place(line.trim(), sources)?;
-        let function = match rest.trim().strip_prefix("in ").unwrap_or(rest).trim() {
-            "" | "?" | "main chunk" => "the file itself",
-            name if name.starts_with("function <") => "a function",
-            name => name,
-        };
-        Some((span, function.to_owned()))
-    };
-    traceback.lines().filter_map(frame).collect()
+/// Lines of the config in a stack trace, innermost first.
+fn frames(traceback: &str, sources: &[Source]) -> Vec<Span> {
+    traceback.lines().filter_map(|line| Some(take_place(line.trim(), sources)?.0)).collect()
 }
 
 fn with_frames(mut diagnostic: Diagnostic, traceback: &str, sources: &[Source]) -> Diagnostic {
     let frames = frames(traceback, sources);
-    if let Some((first, _)) = frames.first().filter(|_| diagnostic.span.line == 0) {
+    if let Some(first) = frames.first().filter(|_| diagnostic.span.line == 0) {
         diagnostic.span = *first;
     }
     let here = (diagnostic.span.file, diagnostic.span.line);
-    let calls = frames.iter().skip_while(|(span, _)| (span.file, span.line) == here);
-    for (span, _) in calls.take(FRAMES_MAX) {
+    let calls = frames.iter().skip_while(|span| (span.file, span.line) == here);
+    for span in calls.take(FRAMES_MAX) {
         diagnostic = diagnostic.note(*span, "called from here");
     }
     diagnostic

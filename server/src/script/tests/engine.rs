@@ -1,6 +1,15 @@
 //! Stories of functions on requests: a config in, a request through one of its functions.
 
-use std::{future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -286,14 +295,47 @@ fn a_greedy_function_is_stopped_and_the_engine_goes_on() {
 }
 
 #[test]
+fn memory_that_runs_out_anywhere_ends_one_call_and_no_more() {
+    let text = "site '*' (function(request)
+        if request.path ~= '/' then return reply(200, 'fine') end
+        local kept = {}
+        while true do
+            kept[#kept + 1] = request.headers
+            kept[#kept + 1] = request.args
+            kept[#kept + 1] = reply(200, { a = { #kept, request.host } })
+            kept[#kept + 1] = request.headers:all('x')
+            kept[#kept + 1] = function() return kept end
+            kept[#kept + 1] = pcall(request.body, request)
+            kept[#kept + 1] = pcall(request.json, request)
+            kept[#kept + 1] = pcall(proxy, 'app', { x = tostring(kept) })
+            for name, value in request.headers do kept[#kept + 1] = name .. value .. #kept end
+        end
+    end)";
+    for memory in (64..192).map(|n| (n << 10) + n * 7) {
+        let limits = Limits { script_memory: memory, script_cpu: Duration::from_secs(2), ..Limits::default() };
+        let story = bounded(text, limits);
+        for _ in 0..3 {
+            let body = Body::Full(vec![b'['; 3000].into());
+            let called = story.with(request("/?a=1&b=2", &[("host", "h"), ("x", "y"), ("x", "z")], body));
+            let fault = called.outcome.unwrap_err();
+            assert!(fault.cause.contains(" of memory"), "{fault}");
+        }
+        assert_eq!(story.says(), "fine");
+    }
+}
+
+#[test]
+fn a_reply_of_too_many_values_is_refused_before_it_is_converted() {
+    let fault = function("return reply(200, table.create(200000, 1))").fault();
+    assert!(fault.cause.contains("more than 100000 values"), "{fault}");
+}
+
+#[test]
 fn an_error_is_told_with_its_lines() {
     let story =
         story("local function deep(x)\n  return x.y.z\nend\nsite '*' (function(request)\n  return deep({})\nend)");
     let fault = story.fault();
-    assert_eq!(
-        fault.cause,
-        "function at command:6: command:4: attempt to index nil with 'z'\n    at command:4 in function 'deep'\n    at command:7 in a function"
-    );
+    assert_eq!(fault.cause, "function at command:6: command:4: attempt to index nil with 'z', called from command:7");
 }
 
 #[test]
@@ -321,6 +363,58 @@ fn a_function_must_return_a_handler_or_nil() {
         assert_eq!(fault.kind, Kind::Script);
         assert!(fault.cause.contains(said), "{fault}");
     }
+}
+
+#[test]
+fn what_would_be_noted_in_a_file_ends_a_request() {
+    for (body, said) in [
+        ("return reply(200, '\\xff')", "this string is not UTF-8"),
+        ("return reply(200, { 1, nil, 3 })", "item 2 of this list is nil"),
+        ("return reply(200, nil, {})", "argument 2 of `reply` is nil"),
+        ("return reply(200, env 'RSP_TEST_THIS_IS_NOT_SET')", "is not set"),
+        ("return reply(200, { function() end })", "can't hold a function"),
+        ("return shared 'x'", "not in this version"),
+    ] {
+        let fault = function(body).fault();
+        assert_eq!(fault.kind, Kind::Script);
+        assert!(fault.cause.contains(said), "{fault}");
+    }
+}
+
+/// A body that counts how many of its kind are alive.
+struct Counted(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        b"counted"
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_call_that_is_given_up_leaves_nothing_behind() {
+    let story = function("while request.path == '/' do coroutine.yield() end\nreturn reply(200, 'fine')");
+    let alive = Arc::new(AtomicUsize::new(0));
+    block_on(async {
+        for _ in 0..100 {
+            alive.fetch_add(1, Ordering::Relaxed);
+            let body = Body::Full(Bytes::from_owner(Counted(Arc::clone(&alive))));
+            let mut call = Box::pin(story.call(0, request("/", &[], body)));
+            poll_fn(|cx| {
+                assert!(call.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            assert_eq!(alive.load(Ordering::Relaxed), 1);
+        }
+    });
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+    assert_eq!(story.says(), "fine");
 }
 
 #[test]
@@ -381,4 +475,35 @@ fn checked(text: &str) -> Config {
     let loaded = load_text(text, "/".as_ref()).unwrap_or_else(|failed| panic!("{}", failed.render()));
     let context = Context { folder: "/".as_ref(), admin_socket: "/x.sock".as_ref(), probe: &probe };
     config::check(&loaded.file, &context).unwrap().0
+}
+
+#[test]
+fn a_handler_of_the_file_is_checked_once_and_its_like_on_a_request_each_time() {
+    let story = story(
+        "local fixed = proxy 'app'
+        site '*' (function(request) return if request.path == '/' then fixed else proxy 'app' end)",
+    );
+    let proxy = |path| match story.with(request(path, &[], Body::Empty)).outcome {
+        Ok(Outcome::Handler(Handler::Proxy(proxy))) => proxy,
+        other => panic!("{other:?}"),
+    };
+    assert!(Arc::ptr_eq(&proxy("/"), &proxy("/")));
+    assert!(!Arc::ptr_eq(&proxy("/x"), &proxy("/x")));
+    assert_eq!(proxy("/"), proxy("/x"));
+}
+
+/// `cargo test --release -p rsp what_a_call_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_call_costs() {
+    for body in ["", "return fixed", "return reply(200, request.path .. request.client.ip)"] {
+        let story = story(&format!("local fixed = reply(200, 'x')\nsite '*' (function(request) {body} end)"));
+        let start = std::time::Instant::now();
+        block_on(async {
+            for _ in 0..100_000 {
+                assert!(story.call(0, request("/path", &[("host", "h")], Body::Empty)).await.outcome.is_ok());
+            }
+        });
+        println!("{body:?}: {} ns", start.elapsed().as_nanos() / 100_000);
+    }
 }
