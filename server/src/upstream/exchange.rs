@@ -11,7 +11,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use rsp_core::{
-    balance::{InFlight, Outcome, Tried},
+    balance::{Outcome, Tried},
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };

@@ -45,11 +45,6 @@ impl Pools {
             }
         }
     }
-
-    /// Idle connections in all.
-    pub fn len(&self) -> usize {
-        self.sets.borrow().values().map(|set| set.len()).sum()
-    }
 }
 
 /// A time in sweeps, one at least.
