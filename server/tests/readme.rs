@@ -6,7 +6,7 @@ use std::path::Path;
 use testkit::{Origin, Rsp};
 
 const README: &str = include_str!("../../README.md");
-const INDEX: &str = include_str!("../../examples/public/index.html");
+const INDEX: &str = include_str!("../../example/public/index.html");
 
 #[test]
 fn the_config_of_the_readme_runs() {
@@ -14,7 +14,7 @@ fn the_config_of_the_readme_runs() {
     let moved = [("127.0.0.1:8080", "127.0.0.1:$PORT"), ("127.0.0.1:3000", "$ONE"), ("127.0.0.1:3001", "$TWO")];
     let config = moved.iter().fold(config().to_owned(), |config, (from, to)| config.replace(from, to));
     let builder = Rsp::config(&config).set("ONE", apps[0].address()).set("TWO", apps[1].address());
-    let rsp = builder.file("examples/public/index.html", INDEX).start();
+    let rsp = builder.file("example/public/index.html", INDEX).start();
     let get = |path: &str| {
         let answer = rsp.client().get(path);
         (answer.status, answer.text())

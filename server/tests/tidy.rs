@@ -100,8 +100,8 @@ fn every_config_key_is_in_the_reference() {
 
 #[test]
 fn every_example_loads() {
-    let examples = files_below(&root().join("examples"), "lua");
-    assert!(!examples.is_empty(), "examples/ holds configs to learn from");
+    let examples = files_below(&root().join("example"), "lua");
+    assert!(!examples.is_empty(), "example/ holds configs to learn from");
     for example in examples {
         let checked = std::process::Command::new(env!("CARGO_BIN_EXE_rsp")).arg("check").arg(&example).output();
         let checked = checked.expect("run rsp check");

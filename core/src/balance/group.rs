@@ -104,18 +104,21 @@ impl Group {
     ///
     /// A backup only when no primary is available, that is neither ejected nor tried. Ejected endpoints are the last
     /// resort, the one that comes back first before the others, so that None means: all were tried. `seed` is random
-    /// bits, which only `power_of_two` uses.
+    /// bits, for `power_of_two` and for second attempts.
     pub fn pick(&self, now: Duration, seed: u64, tried: &Tried) -> Option<usize> {
         if self.endpoints.len() == 1 {
             return tried.is_empty().then_some(0);
         }
         let available = |index: u32| self.is_open(index, now, tried);
+        // A second attempt takes no turn of the next request's: of two endpoints, the bad one would get every turn.
+        let aside = AtomicUsize::new(seed as usize);
+        let cursor = if tried.is_empty() { &*self.cursor } else { &aside };
         // A tier is chosen before the cursor moves: else a dead tier would take every second step.
         for tier in [&self.primaries, &self.backups] {
             if tier.members.iter().any(|index| available(*index)) {
                 let picked = match self.balance {
-                    Balance::RoundRobin => tier.next(&self.cursor, available),
-                    Balance::LeastConnections => self.least(tier, available),
+                    Balance::RoundRobin => tier.next(cursor, available),
+                    Balance::LeastConnections => self.least(tier, cursor, available),
                     Balance::PowerOfTwo => self.lesser_of_two(tier, seed, available),
                 };
                 if let Some(index) = picked {
@@ -180,8 +183,8 @@ impl Group {
     }
 
     /// Fewest in flight by weight. Ties go to the round robin's choice, else to the next after it.
-    fn least(&self, tier: &Tier, available: impl Fn(u32) -> bool) -> Option<u32> {
-        let turn = self.cursor.fetch_add(1, Relaxed);
+    fn least(&self, tier: &Tier, cursor: &AtomicUsize, available: impl Fn(u32) -> bool) -> Option<u32> {
+        let turn = cursor.fetch_add(1, Relaxed);
         let (before, after) = tier.members.split_at(turn % tier.members.len());
         let order = [tier.at(turn)].into_iter().chain(after.iter().copied()).chain(before.iter().copied());
         order

@@ -118,6 +118,20 @@ fn a_request_never_gets_an_endpoint_twice() {
     assert_eq!(alone.pick(at(0), 0, &tried(&[0])), None);
 }
 
+#[test]
+fn a_second_attempt_takes_no_turn_of_the_next_request() {
+    for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+        let group = primaries(balance, &[1, 1]);
+        let mut first = [0; 2];
+        for request in 0..100 {
+            let index = group.pick(at(0), scatter(request), &Tried::default()).unwrap();
+            first[index] += 1;
+            assert_eq!(group.pick(at(0), scatter(request), &tried(&[index])), Some(1 - index));
+        }
+        assert_eq!(first, [50, 50], "{balance:?}");
+    }
+}
+
 // ---- backups ------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -38,12 +38,12 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 enum After {
     /// The next request, of which some bytes may be here.
     Next(Option<Buffer>),
-    /// It was no request: the socket had only seemed to be readable, as one does that was just accepted.
-    Nothing,
     /// The end, with input that may be unread.
     Linger,
     /// The end.
     Close,
+    /// No request had come after all.
+    Nothing,
 }
 
 /// How long a connection keeps the state of a busy one after a request.
@@ -56,10 +56,10 @@ pub async fn serve(connection: Connection) {
     while await_request(&connection, served, patience).await == Waited::Readable {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
         match Box::pin(busy(&connection, &mut served)).await {
-            After::Nothing => continue,
             After::Next(_) => {}
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
+            After::Nothing => continue,
         }
         let idle_timeout = connection.worker.current().snapshot.config.limits.idle_timeout;
         patience = idle_timeout.saturating_sub(WARM);
@@ -115,9 +115,9 @@ async fn await_request(connection: &Connection, served: u64, patience: Duration)
 
 async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: u64) -> After {
     let (mut buffer, head) = match read_head(connection, leftover).await {
-        Ok(Read::Head(buffer, head)) => (buffer, head),
-        Ok(Read::Nothing) => return After::Nothing,
-        Ok(Read::End) => return After::Close,
+        Ok(Begun::Head(buffer, head)) => (buffer, head),
+        Ok(Begun::Nothing) => return After::Nothing,
+        Ok(Begun::End) => return After::Close,
         Err(fault) => {
             let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
@@ -177,18 +177,18 @@ impl Asked {
     const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
 }
 
-/// What came of reading a head.
-enum Read {
-    /// A head, and the bytes behind it.
+/// What came of a readable connection.
+enum Begun {
+    /// A head, and what came behind it.
     Head(Buffer, Head),
-    /// There was not a byte.
+    /// Not a byte yet.
     Nothing,
-    /// The connection ended before a byte of it.
+    /// The end, before a byte.
     End,
 }
 
 /// Reads one head.
-async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Read, Fault> {
+async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Begun, Fault> {
     let current = connection.worker.current();
     let limits = current.snapshot.head_limits;
     let timeout = current.snapshot.config.limits.head_timeout;
@@ -210,7 +210,7 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
                 match http1::parse_request(filled, &limits) {
                     Ok(Some((head, bytes))) => {
                         buffer.consume(bytes);
-                        return Ok(Read::Head(buffer, Head { head, bytes }));
+                        return Ok(Begun::Head(buffer, Head { head, bytes }));
                     }
                     Ok(None) => {}
                     Err(e) => return Err(Fault::new(kind_of(e), e.to_string())),
@@ -224,10 +224,11 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             buffer = grown(buffer, limits.head);
         }
         let read = match deadline {
+            // A new socket is only assumed to be readable. If it isn't, the wait goes on without a buffer.
             None if buffer.is_empty() => {
                 match poll_fn(|cx| Poll::Ready(connection.wire.poll_read(cx, &mut buffer, None))).await {
                     Poll::Ready(read) => read,
-                    Poll::Pending => return Ok(Read::Nothing),
+                    Poll::Pending => return Ok(Begun::Nothing),
                 }
             }
             // There is something to read already, so this wait mostly costs no look at the clock.
@@ -235,13 +236,13 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             Some(at) => poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, at)).await,
         };
         match read {
-            Ok(0) if buffer.is_empty() => return Ok(Read::End),
+            Ok(0) if buffer.is_empty() => return Ok(Begun::End),
             Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
             Ok(_) => has_more = true,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                 return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
             }
-            Err(_) => return Ok(Read::End),
+            Err(_) => return Ok(Begun::End),
         }
     }
 }
@@ -378,9 +379,11 @@ fn cut(
         }
         SendFault::Sink(e) => Fault::new(Kind::ClientGone, e.to_string()),
     };
+    let stalled = fault.kind == Kind::ClientSlow;
     ticket.failed(fault);
     ticket.finish(status, bytes);
-    if framing == Framing::UntilClose {
+    // Who reads nothing would leave megabytes with the kernel; who waits for a close would take it for the end.
+    if framing == Framing::UntilClose || stalled {
         connection.wire.reset_on_close();
     }
     After::Close

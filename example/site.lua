@@ -1,5 +1,5 @@
 -- A small site: static files, an app on two processes, and an admin corner for the office.
--- Try it: rsp check examples/site.lua
+-- Try it: rsp check example/site.lua
 
 listen "127.0.0.1:8080"
 trust { "unix", "127.0.0.0/8" }

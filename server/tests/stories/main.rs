@@ -1,0 +1,36 @@
+//! Stories of the proxy on the wire: the running binary between raw clients and scripted or real origins.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod balance;
+mod bounded;
+mod connection;
+mod forwarding;
+mod limits;
+mod original;
+mod paths;
+mod pool;
+mod requests;
+mod responses;
+mod retry;
+mod streaming;
+mod tunnel;
+
+use std::time::Duration;
+
+use testkit::{Origin, Rsp, RspBuilder};
+
+/// Longer than anything takes that does happen.
+const SOON: Duration = Duration::from_secs(10);
+
+/// rsp with everything going to `origin`.
+#[track_caller]
+fn proxy(origin: &Origin) -> Rsp {
+    front("", "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start()
+}
+
+/// rsp with one site for any host, whose one route is `handler`; `statements` stand before it.
+fn front(statements: &str, handler: &str) -> RspBuilder {
+    Rsp::config(&format!(
+        "workers(1)\nlisten \"127.0.0.1:$PORT\"\n{statements}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n"
+    ))
+}
