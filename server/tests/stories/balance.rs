@@ -143,3 +143,16 @@ fn a_slow_answer_counts_as_a_bad_one() {
     assert_eq!((late, slow.received().len()), (3, 3));
     assert!(Duration::from_millis(100) * 20 < SOON);
 }
+
+#[test]
+fn workers_share_one_round_robin() {
+    let [a, b] = [(); 2].map(|()| Origin::replying("ok"));
+    let rsp = Rsp::config(
+        "workers(2)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" (proxy(upstream { \"$A\", { \"$B\", weight = 3 } }))\n",
+    )
+    .set("A", a.address())
+    .set("B", b.address())
+    .start();
+    (0..40).for_each(|_| assert_eq!(rsp.client().get("/").status, 200));
+    assert_eq!(counts(&[&a, &b]), [10, 30]);
+}

@@ -5,6 +5,7 @@ mod balance;
 mod bounded;
 mod connection;
 mod forwarding;
+mod functions;
 mod limits;
 mod original;
 mod paths;

@@ -215,3 +215,17 @@ fn refused(rsp: &Rsp, what: &str, bytes: &str) {
     assert_eq!(answer.end, End::Framed, "{what}");
     assert!(client.is_closed_within(SOON), "{what}: the connection stays open");
 }
+
+#[test]
+fn absolute_forms_without_a_path_or_with_user_information() {
+    let origin = Origin::echoing();
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    assert_eq!(client.request("GET http://example.com HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(client.request("GET http://example.com?x=1 HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    let targets: Vec<_> = origin.received().iter().map(|one| one.request.target.clone()).collect();
+    assert_eq!(targets, ["/", "/?x=1"]);
+    refused(&rsp, "user information", "GET http://u:p@example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    refused(&rsp, "no host", "GET http:///a HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    refused(&rsp, "no host even with one", "GET http://example.com/ HTTP/1.1\r\n\r\n");
+}

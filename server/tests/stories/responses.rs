@@ -209,3 +209,26 @@ fn fields_of_the_upstreams_connection_stay_there() {
     assert_eq!((answer.header("x-end"), answer.header("via")), (Some("2"), Some("1.1 rsp")));
     assert!(answer.header("date").is_some());
 }
+
+#[test]
+fn a_head_request_ends_at_the_head_whatever_frames_the_answer() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/chunked" => Answer::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "/unframed" => Answer::raw("HTTP/1.1 200 OK\r\n\r\n"),
+        _ => Answer::raw("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    });
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    for request in ["HEAD /chunked", "HEAD /unframed", "GET /304", "HEAD /304"] {
+        let answer = client.request(&format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(matches!(answer.status, 200 | 304) && answer.header("content-length") != Some("0"), "{request}");
+    }
+    assert_eq!(origin.connections_opened(), 1);
+}
+
+#[test]
+fn trailers_over_the_limit_are_a_cut() {
+    let origin = Origin::start(|_| Answer::chunked(&["begun"], &"X-Long: yes yes yes yes yes\r\n".repeat(10_000)));
+    let answer = proxy(&origin).client().get("/");
+    assert!(answer.status == 502 || answer.end == End::Cut, "{:?}", answer.end);
+}

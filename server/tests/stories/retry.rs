@@ -105,3 +105,27 @@ fn all_endpoints_down_is_502_at_once() {
     }
     assert!(begun.elapsed() < SOON);
 }
+
+#[test]
+fn an_endpoint_that_takes_no_connection_in_time_is_left_for_another_also_by_post() {
+    // A queue of one, filled: the kernel drops every further attempt.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap().to_string();
+    let _waiting = testkit::Client::connect(&address);
+    let live = Origin::echoing();
+    let group = format!(
+        "local app = upstream \"app\" {{ \"{address}\", \"{}\", connect_timeout = \"300ms\" }}",
+        live.address()
+    );
+    let rsp = front(&group, "proxy(app)").start();
+    let mut client = rsp.client();
+    for _ in 0..2 {
+        assert_eq!(client.request(POST).status, 200);
+    }
+    assert_eq!(live.received().len(), 2);
+
+    let alone = front("", &format!("proxy(upstream {{ \"{address}\", connect_timeout = \"300ms\" }})")).start();
+    assert_eq!(alone.client().get("/").status, 504);
+}

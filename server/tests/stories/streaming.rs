@@ -165,3 +165,17 @@ fn an_answer_that_stops_coming_is_a_cut() {
     assert_eq!((answer.text().as_str(), answer.end), ("ab", End::Cut));
     testkit::eventually(SOON, || origin.connections_open() == 0);
 }
+
+#[test]
+fn an_early_refusal_with_a_reset_behind_it_still_reaches_the_client() {
+    let origin = Origin::start(|_| {
+        let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        Answer(vec![Step::Write(refusal.into()), Step::Reset])
+    });
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+    let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
+    let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+    assert_eq!((answer.status, answer.text().as_str(), answer.end), (413, "no", End::Framed));
+}
