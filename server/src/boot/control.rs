@@ -326,8 +326,8 @@ impl Control {
 impl Handle {
     fn tell(&self, message: Message) {
         // A worker that panicked has no inbox; the others go on.
-        if self.inbox.send(message).is_err() {
-            tracing::error!("a worker has ended");
+        if let Err(e) = self.inbox.try_send(message) {
+            tracing::error!("a worker takes no message: {e}");
         }
     }
 

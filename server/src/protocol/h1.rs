@@ -69,6 +69,7 @@ pub async fn serve(connection: Connection) {
 /// Serves requests for as long as the next one comes soon.
 async fn busy(connection: &Connection, served: &mut u64) -> After {
     let mut leftover = None;
+    let warm = connection.worker.current().snapshot.config.limits.idle_timeout.min(WARM);
     loop {
         match one_request(connection, leftover.take(), *served).await {
             After::Next(buffer) => leftover = buffer,
@@ -78,7 +79,7 @@ async fn busy(connection: &Connection, served: &mut u64) -> After {
         if leftover.is_some() {
             continue;
         }
-        match await_request(connection, *served, WARM).await {
+        match await_request(connection, *served, warm).await {
             Waited::Readable => {}
             Waited::InVain => return After::Next(None),
             Waited::Ended => return After::Close,
