@@ -24,7 +24,7 @@ use crate::{
         Handler,
         admin::{Admin, Command, Operations},
     },
-    listen::{BindError, Bound, accept, bind},
+    listen::{BindError, Bound, accept, bind, bind_all, discard, remove_socket},
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
@@ -37,10 +37,15 @@ const COMMANDS_MAX: usize = 16;
 /// How long the access log may take to write out its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long the answers of the admin API may take to leave at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// A running rsp, as its control thread sees it.
 pub struct Control {
     origin: Origin,
     config: Arc<Config>,
+    /// What the workers serve from; its upstreams are the running ones.
+    snapshot: Arc<Snapshot>,
     shared: Shared,
     logs: AccessLogs,
     workers: Vec<Handle>,
@@ -96,16 +101,22 @@ impl Control {
         let workers = (0..count)
             .map(|number| worker::spawn(number, plan.clone(), shared.clone()).map_err(StartError::Config))
             .collect::<Result<Vec<_>, _>>()?;
-        let bound = loaded.config.listeners.iter().map(|listener| bind(listener, count));
-        let bound = bound.collect::<Result<Vec<_>, _>>().map_err(StartError::Bind)?;
+        let bound = bind_all(loaded.config.listeners.iter(), count).map_err(StartError::Bind)?;
         let admin_address = admin_address(&loaded.config, &origin);
-        let admin_bound = bind(&admin_listener(&admin_address), 1).map_err(StartError::Bind)?;
+        let admin_bound = match bind(&admin_listener(&admin_address), 1) {
+            Ok(admin) => admin,
+            Err(e) => {
+                discard(bound);
+                return Err(StartError::Bind(e));
+            }
+        };
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
         Ok(Self {
             origin,
             config: loaded.config,
+            snapshot: plan.snapshot,
             shared,
             logs,
             workers,
@@ -143,30 +154,41 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        let serving = self.serve_admin();
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
         // A shell that closed its end wants no greeting.
         let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
-        let _serving = self.serve_admin();
+        self.serve(&mut signals).await;
+        if let Some((admin, _stop)) = serving {
+            // Who asked for the end gets the answer.
+            admin.drain.begin();
+            let _ = tokio::time::timeout(LAST_ANSWERS, admin.drain.emptied()).await;
+        }
+        ENDED
+    }
+
+    /// Does what signals and the admin API ask for, until it is time to end.
+    async fn serve(&mut self, signals: &mut Signals) {
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::Reload => drop(self.reload().await),
                     Wish::Reopen => self.logs.reopen(),
-                    Wish::Drain => return self.drain(&mut signals).await,
+                    Wish::Drain => return self.drain(signals).await,
                 },
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => drop(answer.send(self.reload().await)),
                     Command::Status(answer) => drop(answer.send(self.status())),
-                    Command::Drain => return self.drain(&mut signals).await,
-                    Command::Stop => return ENDED,
+                    Command::Drain => return self.drain(signals).await,
+                    Command::Stop => return,
                 },
             }
         }
     }
 
-    /// Serves the admin API on this thread, through the same codec as every site.
-    fn serve_admin(&mut self) -> Option<oneshot::Sender<()>> {
+    /// Serves the admin API on this thread, through the same codec as every site, until the sender is dropped.
+    fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
         let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
@@ -182,13 +204,13 @@ impl Control {
         let counts = self.shared.metrics.listener("admin");
         let origin = Rc::new(protocol::Origin { address: bound.address, counts });
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(share, origin, worker, Arc::default(), stopped);
+        let accepting = accept(share, origin, Rc::clone(&worker), Arc::default(), stopped);
         tokio::task::spawn_local(async move {
             if let Err(e) = accepting.await {
                 tracing::error!("the admin API ended: {e}");
             }
         });
-        Some(stop)
+        Some((worker, stop))
     }
 
     /// Lets every worker accept from an address, and says so.
@@ -230,14 +252,18 @@ impl Control {
             loaded.warnings.push_str("warning: `admin` can't change on reload; it stays where it was\n");
         }
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
-        let bound = new.map(|listener| bind(listener, self.workers.len()));
-        let bound = bound.collect::<Result<Vec<_>, _>>().map_err(|e| format!("{e}\n"))?;
-        let plan = plan(&loaded, &self.shared, &self.logs)?;
-        for worker in &self.workers {
-            worker.prepare(plan.clone()).await?;
+        let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
+        match self.prepare(&loaded).await {
+            Ok(snapshot) => self.snapshot = snapshot,
+            Err(e) => {
+                discard(bound);
+                // The refused config's upstreams took the places of those that go on running.
+                self.shared.registry.settle(&self.snapshot.groups);
+                return Err(e);
+            }
         }
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
-        self.shared.registry.retain(&plan.snapshot.groups);
+        self.shared.registry.settle(&self.snapshot.groups);
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
         self.listening.retain(|address| {
@@ -252,8 +278,17 @@ impl Control {
         Ok(loaded.warnings)
     }
 
-    /// Ends what is idle, waits for what is busy, and gives up after `drain`, or at a second signal.
-    async fn drain(&mut self, signals: &mut Signals) -> u8 {
+    /// Builds what `loaded` declares, and lets every worker get ready for it.
+    async fn prepare(&self, loaded: &Loaded) -> Result<Arc<Snapshot>, String> {
+        let plan = plan(loaded, &self.shared, &self.logs)?;
+        for worker in &self.workers {
+            worker.prepare(plan.clone()).await?;
+        }
+        Ok(plan.snapshot)
+    }
+
+    /// Ends what is idle, waits for what is busy, and gives up after `drain`, at a second signal or at `rsp stop`.
+    async fn drain(&mut self, signals: &mut Signals) {
         tracing::info!("draining for {:?} at most", self.config.drain);
         let emptied: Vec<_> = self.workers.iter().map(Handle::drain).collect();
         let all = async {
@@ -262,12 +297,25 @@ impl Control {
                 let _ = worker.await;
             }
         };
-        tokio::select! {
-            () = all => tracing::info!("drained"),
-            () = tokio::time::sleep(self.config.drain) => tracing::warn!("the drain took too long; closing what is left"),
-            () = second(signals) => tracing::warn!("told twice; closing what is left"),
+        let mut all = std::pin::pin!(all);
+        let mut too_long = std::pin::pin!(tokio::time::sleep(self.config.drain));
+        loop {
+            tokio::select! {
+                () = &mut all => return tracing::info!("drained"),
+                () = &mut too_long => return tracing::warn!("the drain took too long; closing what is left"),
+                wish = signals.next() => match wish {
+                    Wish::Drain => return tracing::warn!("told twice; closing what is left"),
+                    Wish::Reopen => self.logs.reopen(),
+                    Wish::Reload => tracing::warn!("draining: there will be no reload"),
+                },
+                Some(command) = self.commands.recv() => match command {
+                    Command::Stop => return tracing::warn!("told to stop; closing what is left"),
+                    Command::Drain => {}
+                    Command::Status(answer) => drop(answer.send(self.status())),
+                    Command::Reload(answer) => drop(answer.send(Err("draining: there will be no reload\n".to_owned()))),
+                },
+            }
         }
-        ENDED
     }
 
     fn status(&self) -> serde_json::Value {
@@ -278,8 +326,8 @@ impl Control {
 impl Handle {
     fn tell(&self, message: Message) {
         // A worker that panicked has no inbox; the others go on.
-        if self.inbox.send(message).is_err() {
-            tracing::error!("a worker has ended");
+        if let Err(e) = self.inbox.try_send(message) {
+            tracing::error!("a worker takes no message: {e}");
         }
     }
 
@@ -296,11 +344,6 @@ impl Handle {
     }
 }
 
-/// A second TERM or INT.
-async fn second(signals: &mut Signals) {
-    while signals.next().await != Wish::Drain {}
-}
-
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
     let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
@@ -314,11 +357,4 @@ fn admin_address(config: &Config, origin: &Origin) -> Address {
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
-}
-
-fn remove_socket(address: &Address) {
-    if let Address::Unix(path) = address {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(path);
-    }
 }

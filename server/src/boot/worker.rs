@@ -50,17 +50,20 @@ pub enum Message {
     Drain(oneshot::Sender<()>),
 }
 
-/// The control thread's end of a worker. Control waits for each answer, so its inbox never holds more than a config's
-/// worth of messages.
+/// Messages that may wait for a worker: one for each listener of the largest config, and those of a reload. Control
+/// waits for the answers, so that a second reload never comes on top.
+const INBOX_MAX: usize = 65_536;
+
+/// The control thread's end of a worker.
 pub struct Handle {
     /// Where messages go.
-    pub inbox: mpsc::UnboundedSender<Message>,
+    pub inbox: mpsc::Sender<Message>,
 }
 
 /// Starts a worker; fails when its functions can't be built.
 pub fn spawn(number: usize, plan: Plan, shared: Shared) -> Result<Handle, String> {
-    let (inbox, messages) = mpsc::unbounded_channel();
-    let (ready, started) = std::sync::mpsc::channel();
+    let (inbox, messages) = mpsc::channel(INBOX_MAX);
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
     let spawned = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match tokio::runtime::LocalRuntime::new() {
             Ok(runtime) => runtime,
@@ -94,7 +97,7 @@ fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String>
     Engine::new(sources, &snapshot.config).map_err(|failed| failed.render())
 }
 
-async fn work(current: Current, shared: Shared, mut messages: mpsc::UnboundedReceiver<Message>) {
+async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Message>) {
     let worker = Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics));
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });

@@ -25,6 +25,7 @@ use crate::{
     route::{Found, Route, Snapshot},
     script::{Engine, Outcome, Visit},
     shutdown::Drain,
+    stream::Peer,
     upstream::{Pools, Registry},
 };
 
@@ -93,14 +94,17 @@ impl Worker {
             }
             Err(refused) => Err(refused),
         };
+        if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
+            self.metrics.script_errors.inc();
+        }
         let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
     }
 
     /// Answers what never became a request.
-    pub fn refuse(&self, fault: Fault) -> Answer {
-        self.fail(Ticket::unknown(), fault)
+    pub fn refuse(&self, fault: Fault, peer: Peer) -> Answer {
+        self.fail(Ticket::unknown(peer, &self.current().snapshot.nowhere), fault)
     }
 
     /// Answers a request whose response failed before a byte of it was out.
@@ -130,7 +134,10 @@ impl Worker {
                 }
                 return Ok((route, params, current.engine.clone()));
             }
-            Found::NoSite => return Err(Fault::new(Kind::NotFound, "no site has this host").into()),
+            Found::NoSite => {
+                let nowhere = Arc::clone(&current.snapshot.nowhere);
+                (nowhere, Fault::new(Kind::NotFound, "no site has this host").into())
+            }
             Found::NoRoute(site) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
             Found::Ambiguous(site) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
             Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),

@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
     observe::Metrics,
-    upstream::{Pools, Registry},
+    upstream::{Group, Pools, Registry},
 };
 
 /// A handler that is ready to run: checked data with its upstream found.
@@ -58,10 +58,7 @@ impl Handler {
         Self::build(handler, |upstream| registry.make(upstream))
     }
 
-    fn build(
-        handler: &config::Handler,
-        group: impl FnOnce(&Arc<config::Upstream>) -> Arc<crate::upstream::Group>,
-    ) -> Self {
+    fn build(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
         match handler {
             config::Handler::Proxy(spec) => {
                 Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
@@ -73,10 +70,10 @@ impl Handler {
         }
     }
 
-    /// The upstream's name, for metrics.
-    pub fn upstream(&self) -> Option<&str> {
+    /// The running upstream that requests go to.
+    pub fn upstream(&self) -> Option<&Arc<Group>> {
         match self {
-            Self::Proxy(proxy) => Some(&proxy.group.name),
+            Self::Proxy(proxy) => Some(&proxy.group),
             _ => None,
         }
     }

@@ -57,6 +57,8 @@ pub struct Slot {
     pub leftover: RefCell<Option<Buffer>>,
     /// Whether the body was read to its clean end.
     pub done: Cell<bool>,
+    /// Bytes of the body that were taken.
+    pub bytes: Cell<u64>,
 }
 
 /// What an upstream connection is held with while its response is read.
@@ -161,6 +163,9 @@ impl WireBody {
         let Some(buffer) = &mut self.buffer else { return };
         buffer.consume(n);
         self.ready -= n;
+        if let Side::Request { slot, .. } = &self.side {
+            slot.bytes.set(slot.bytes.get() + n as u64);
+        }
         if let Decode::Length(left) = &mut self.decode {
             *left -= n as u64;
         }

@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const LINGER_SILENCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 20;
 
+/// How long a drain waits for the first request of a connection that has sent nothing yet.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What becomes of the connection after one request.
 enum After {
     /// The next request, of which some bytes may be here.
@@ -66,6 +69,7 @@ pub async fn serve(connection: Connection) {
 /// Serves requests for as long as the next one comes soon.
 async fn busy(connection: &Connection, served: &mut u64) -> After {
     let mut leftover = None;
+    let warm = connection.worker.current().snapshot.config.limits.idle_timeout.min(WARM);
     loop {
         match one_request(connection, leftover.take(), *served).await {
             After::Next(buffer) => leftover = buffer,
@@ -75,7 +79,7 @@ async fn busy(connection: &Connection, served: &mut u64) -> After {
         if leftover.is_some() {
             continue;
         }
-        match await_request(connection, *served, WARM).await {
+        match await_request(connection, *served, warm).await {
             Waited::Readable => {}
             Waited::InVain => return After::Next(None),
             Waited::Ended => return After::Close,
@@ -94,13 +98,18 @@ enum Waited {
 
 /// Waits for the first byte of a request without holding a buffer.
 async fn await_request(connection: &Connection, served: u64, patience: Duration) -> Waited {
+    let mut drained_at = None;
     poll_fn(|cx| match connection.wire.poll_readable(cx, Some(patience)) {
         Poll::Ready(Ok(())) => Poll::Ready(Waited::Readable),
         Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => Poll::Ready(Waited::InVain),
         Poll::Ready(Err(_)) => Poll::Ready(Waited::Ended),
+        Poll::Pending if drained_at.is_none() && connection.guard.poll_begun(cx).is_pending() => Poll::Pending,
+        Poll::Pending if served > 0 => Poll::Ready(Waited::Ended),
         // A new connection in a drain is served: its request may be on the way already.
-        Poll::Pending if served > 0 => connection.guard.poll_begun(cx).map(|()| Waited::Ended),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => {
+            let at = *drained_at.get_or_insert_with(|| Instant::now() + LAST_REQUEST);
+            connection.wire.poll_readable_until(cx, at).map(|_| Waited::Ended)
+        }
     })
     .await
 }
@@ -111,16 +120,18 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
         Ok(Begun::Nothing) => return After::Nothing,
         Ok(Begun::End) => return After::Close,
         Err(fault) => {
-            let answer = connection.worker.refuse(fault);
+            let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
         }
     };
     let Head { head, bytes } = head;
+    let _counted = connection.worker.metrics.begin_request();
     let slot = Rc::new(Slot::default());
     let wants_next = head.keep_alive && !is_last(connection, served + 1);
     let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
     if matches!(head.method, Method::TRACE | Method::CONNECT) {
-        let answer = connection.worker.refuse(Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT"));
+        let fault = Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT");
+        let answer = connection.worker.refuse(fault, connection.wire.peer());
         return send(connection, answer, &Asked { keep_alive: false, ..asked }, None).await;
     }
     let body = match head.framing {
@@ -294,7 +305,7 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 
 /// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
-    let Answer { mut response, ticket, write_timeout } = answer;
+    let Answer { mut response, mut ticket, write_timeout } = answer;
     let body = std::mem::replace(&mut response.body, Body::Empty);
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
     let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
@@ -320,6 +331,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout);
     let sent = poll_fn(|cx| sender.poll(cx)).await;
     let bytes = sender.sent();
+    ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
     match sent {
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.
@@ -382,6 +394,7 @@ fn cut(
 async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
     let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let _counted = connection.worker.metrics.begin_tunnel();
     let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
     drop(in_flight);
     end.back

@@ -25,8 +25,10 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Bounds for reading a head, before its site is known: the largest of all sites.
     pub head_limits: HeadLimits,
-    /// Declared upstreams.
+    /// Every upstream that it names.
     pub groups: Vec<Arc<Group>>,
+    /// Counts and logs what belongs to no site.
+    pub nowhere: Arc<SiteInfo>,
     everywhere: Hosts<Arc<Site>>,
     /// Listeners to which sites are restricted.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
@@ -93,11 +95,11 @@ pub struct Shared<'a> {
 impl Snapshot {
     /// Builds what `config` declares; fails when an access log can't be opened.
     pub fn build(config: Arc<Config>, shared: &Shared<'_>) -> io::Result<Self> {
-        let groups = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
+        let mut groups: Vec<_> = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
         for spec in &config.sites {
-            let site = Arc::new(Site::build(spec, &config, shared)?);
+            let site = Arc::new(Site::build(spec, &config, shared, &mut groups)?);
             let hosts = spec.hosts.iter().map(|host| (host.clone(), Arc::clone(&site)));
             match &spec.listeners {
                 None => everywhere.extend(hosts),
@@ -110,7 +112,13 @@ impl Snapshot {
             }
         }
         let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
-        Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
+        let nowhere = Arc::new(SiteInfo {
+            name: "".into(),
+            limits: Arc::clone(&config.limits),
+            access_log: shared.logs.open(&config.access_log)?,
+            series: shared.metrics.series("", ""),
+        });
+        Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -132,8 +140,9 @@ impl Snapshot {
         };
         let table = Table::build(vec![(None, pattern, Arc::new(route))]);
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
-        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info, table }))]);
-        Ok(Self { head_limits: largest(&config), groups: Vec::new(), everywhere, by_listener: HashMap::new(), config })
+        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
+        let (groups, by_listener) = (Vec::new(), HashMap::new());
+        Ok(Self { head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
@@ -154,7 +163,13 @@ impl Snapshot {
 }
 
 impl Site {
-    fn build(spec: &config::Site, config: &Config, shared: &Shared<'_>) -> io::Result<Self> {
+    /// Adds the upstreams of bare addresses to `groups`.
+    fn build(
+        spec: &config::Site,
+        config: &Config,
+        shared: &Shared<'_>,
+        groups: &mut Vec<Arc<Group>>,
+    ) -> io::Result<Self> {
         let name: Arc<str> = spec.hosts.first().map_or("*".to_owned(), ToString::to_string).into();
         let info = Arc::new(SiteInfo {
             limits: Arc::clone(&spec.limits),
@@ -164,6 +179,7 @@ impl Site {
         });
         let routes = spec.routes.iter().map(|route| {
             let built = Arc::new(Route::build(route, &info, shared));
+            groups.extend(built.handler.upstream().cloned());
             (route.method.clone(), route.pattern.clone(), built)
         });
         // Conflicts were found when the config was checked.
@@ -187,7 +203,7 @@ impl Route {
         Self {
             site: Arc::clone(site),
             filters: spec.chain.filters.iter().map(Filter::declared).collect(),
-            series: shared.metrics.series(&site.name, handler.upstream().unwrap_or_default()),
+            series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
             handler,
             pattern: spec.pattern.clone(),
         }

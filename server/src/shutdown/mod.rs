@@ -49,11 +49,6 @@ impl Drain {
             self.emptied.notified().await;
         }
     }
-
-    /// Open connections of this worker.
-    pub fn open(&self) -> usize {
-        self.waiting.borrow().len()
-    }
 }
 
 impl Guard {

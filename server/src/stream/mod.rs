@@ -14,5 +14,5 @@ pub use buffer::Buffer;
 pub use idle::IdleSet;
 pub use socket::{Peer, Socket};
 pub use timer::Timer;
-pub use tunnel::{TunnelEnd, tunnel};
+pub use tunnel::tunnel;
 pub use wire::Wire;

@@ -11,10 +11,11 @@ use std::{
 
 use http::{Method, StatusCode};
 use rsp_core::{
-    balance::{InFlight, Outcome, Tried},
+    balance::{Outcome, Tried},
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::{Endpoint, Group, Pools, connect::connect};
@@ -88,13 +89,13 @@ impl Pools {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
             }
+            if tries > 0 {
+                group.counts.retries.inc();
+            }
             let failed = match self.on_endpoint(group, index, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if tries > 0 {
-                group.counts.retries.inc();
-            }
             outgoing.now = Instant::now();
             tried.insert(index);
             tries += 1;
@@ -359,7 +360,7 @@ fn note(group: &Group, index: usize, outcome: Outcome, at: Instant) {
         endpoint.counts.connect_failures.inc();
     }
     if let Some(ejection) = group.balance.report(index, outcome, since_start(at)) {
-        endpoint.counts.ejections.inc();
+        endpoint.counts.ejected(ejection.for_);
         tracing::warn!(
             "{} of {} failed too often: ejected for {:?}",
             endpoint.names.endpoint,
@@ -394,6 +395,11 @@ fn bad_answer(fault: Fault) -> Failed {
 }
 
 fn not_connected(e: io::Error) -> Failed {
+    // Ours to answer for: another endpoint would fail alike, and none of them did anything wrong.
+    if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
+        let fault = Fault::new(Kind::Full, format!("connect: {e}"));
+        return Failed { fault, outcome: None, retry: Retryable::Never };
+    }
     let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
     let fault = Fault::new(kind, format!("connect: {e}"));
     Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }

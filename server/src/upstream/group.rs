@@ -95,10 +95,10 @@ impl Registry {
         group
     }
 
-    /// Forgets the declared upstreams that the running config no longer has.
-    pub fn retain(&self, keep: &[Arc<Group>]) {
-        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        declared.retain(|_, group| keep.iter().any(|kept| Arc::ptr_eq(kept, group)));
+    /// These are the upstreams of the config that runs from now on, or goes on after another one was refused.
+    pub fn settle(&self, running: &[Arc<Group>]) {
+        let by_name = running.iter().map(|group| (group.spec.name.clone(), Arc::clone(group)));
+        *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = by_name.collect();
     }
 
     /// All declared groups, for status and metrics.

@@ -27,7 +27,8 @@ impl Pools {
         if let Some(set) = self.sets.borrow().get(&endpoint.id) {
             return Rc::clone(set);
         }
-        let set = Rc::new(IdleSet::new(group.spec.keepalive, sweeps(group.spec.keepalive_timeout)));
+        let sweeps = sweeps(group.spec.keepalive_timeout);
+        let set = Rc::new(IdleSet::new(group.spec.keepalive, sweeps, group.counts.idle.clone()));
         self.sets.borrow_mut().insert(endpoint.id, Rc::clone(&set));
         set
     }
@@ -43,11 +44,6 @@ impl Pools {
                 }
             }
         }
-    }
-
-    /// Idle connections in all.
-    pub fn len(&self) -> usize {
-        self.sets.borrow().values().map(|set| set.len()).sum()
     }
 }
 

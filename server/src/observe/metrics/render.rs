@@ -82,7 +82,7 @@ impl Page<'_> {
         let all = metrics.endpoints.sorted();
         self.counters(&defined::CONNECT_FAILURES, all.iter().map(|(name, n)| (plain(name), n.connect_failures.get())))?;
         self.counters(&defined::EJECTIONS, all.iter().map(|(name, n)| (plain(name), n.ejections.get())))?;
-        self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.up.get())))
+        self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.is_up().into())))
     }
 
     fn counters<'a, const N: usize>(
