@@ -116,10 +116,10 @@ async fn await_request(connection: &Connection, served: u64, patience: Duration)
 
 async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: u64) -> After {
     let (mut buffer, head) = match read_head(connection, leftover).await {
-        Ok(Begun::Head(buffer, head)) => (buffer, head),
-        Ok(Begun::Nothing) => return After::Nothing,
-        Ok(Begun::End) => return After::Close,
-        Err(fault) => {
+        Ok(read) => read,
+        Err(NoHead::Nothing) => return After::Nothing,
+        Err(NoHead::End) => return After::Close,
+        Err(NoHead::Fault(fault)) => {
             let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
         }
@@ -178,18 +178,24 @@ impl Asked {
     const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
 }
 
-/// What came of a readable connection.
-enum Begun {
-    /// A head, and what came behind it.
-    Head(Buffer, Head),
-    /// Not a byte yet.
+/// Why there is no head.
+enum NoHead {
+    /// Not a byte has come yet.
     Nothing,
-    /// The end, before a byte.
+    /// The connection ended before a byte.
     End,
+    /// What came is no head, or not in time.
+    Fault(Fault),
+}
+
+impl From<Fault> for NoHead {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 /// Reads one head.
-async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Begun, Fault> {
+async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<(Buffer, Head), NoHead> {
     let current = connection.worker.current();
     let limits = current.snapshot.head_limits;
     let timeout = current.snapshot.config.limits.head_timeout;
@@ -211,10 +217,10 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
                 match http1::parse_request(filled, &limits) {
                     Ok(Some((head, bytes))) => {
                         buffer.consume(bytes);
-                        return Ok(Begun::Head(buffer, Head { head, bytes }));
+                        return Ok((buffer, Head { head, bytes }));
                     }
                     Ok(None) => {}
-                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string())),
+                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
                 }
             }
         }
@@ -229,7 +235,7 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             None if buffer.is_empty() => {
                 match poll_fn(|cx| Poll::Ready(connection.wire.poll_read(cx, &mut buffer, None))).await {
                     Poll::Ready(read) => read,
-                    Poll::Pending => return Ok(Begun::Nothing),
+                    Poll::Pending => return Err(NoHead::Nothing),
                 }
             }
             // There is something to read already, so this wait mostly costs no look at the clock.
@@ -237,13 +243,13 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             Some(at) => poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, at)).await,
         };
         match read {
-            Ok(0) if buffer.is_empty() => return Ok(Begun::End),
-            Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
+            Ok(0) if buffer.is_empty() => return Err(NoHead::End),
+            Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head").into()),
             Ok(_) => has_more = true,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
+                return Err(Fault::new(Kind::ClientSlow, "no whole head in time").into());
             }
-            Err(_) => return Ok(Begun::End),
+            Err(_) => return Err(NoHead::End),
         }
     }
 }
