@@ -1,5 +1,7 @@
 //! Stories of metrics: what the page counts while requests, tunnels, ejections and reloads happen.
 
+use std::time::Duration;
+
 use testkit::{Answer, Gate, Origin, Rsp, Step, eventually};
 
 use super::{SOON, get, get_from, metric, metrics, tunnel};
@@ -94,6 +96,18 @@ fn connections_to_upstreams_are_opened_once_and_used_again() {
     }
     assert_eq!(metric(&rsp, "rsp_upstream_connections_opened_total{upstream=\"app\"}"), 1.0);
     assert_eq!(metric(&rsp, "rsp_upstream_connections_reused_total{upstream=\"app\"}"), 4.0);
+}
+
+#[test]
+fn a_connection_is_used_again_after_a_slow_answer_too() {
+    // Longer than two looks at the idle connections.
+    let origin = Origin::start(|_| Answer::slow_head(Duration::from_millis(2_500), "late"));
+    let text = "workers(1) listen \"127.0.0.1:$PORT\" site \"*\" (proxy \"$ORIGIN\")";
+    let rsp = Rsp::config(text).set("ORIGIN", origin.address()).start();
+    for _ in 0..2 {
+        assert_eq!(get(&rsp, "/").text(), "late");
+    }
+    assert_eq!(origin.connections_opened(), 1);
 }
 
 #[test]

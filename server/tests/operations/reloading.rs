@@ -196,6 +196,32 @@ fn a_bare_address_keeps_its_counts_over_reloads_too() {
 }
 
 #[test]
+fn the_number_of_idle_connections_changes_and_the_endpoint_stays_the_same() {
+    let origin = origin(&Gate::new());
+    let text = |keepalive: usize| {
+        format!(
+            "workers(1) listen \"127.0.0.1:$PORT\" site \"*\" (proxy(upstream {{ \"{}\", keepalive = {keepalive} }}))",
+            origin.address()
+        )
+    };
+    let mut rsp = Rsp::config(&text(64)).start();
+    let _tunnel = tunnel(&rsp.address(), "/");
+    let opened = |rsp: &Rsp, requests: usize| {
+        let before = origin.connections_opened();
+        (0..requests).for_each(|_| assert_eq!(get(rsp, "/").text(), "one"));
+        origin.connections_opened() - before
+    };
+    assert_eq!(opened(&rsp, 3), 1);
+    rsp.rewrite_config(&text(0));
+    assert_eq!(rsp.reload().code, Some(0));
+    assert_eq!(opened(&rsp, 3), 3);
+    assert_eq!(status(&rsp)["upstreams"][0]["endpoints"][0]["in_flight"], 1);
+    rsp.rewrite_config(&text(1));
+    assert_eq!(rsp.reload().code, Some(0));
+    assert_eq!(opened(&rsp, 3), 1);
+}
+
+#[test]
 fn a_refused_config_leaves_the_upstreams_as_they_were() {
     let (one, two) = (origin(&Gate::new()), Origin::replying("two"));
     let text = |address: &str| {
