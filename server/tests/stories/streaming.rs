@@ -179,3 +179,32 @@ fn an_early_refusal_with_a_reset_behind_it_still_reaches_the_client() {
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (413, "no", End::Framed));
 }
+
+#[test]
+fn an_upstream_that_takes_no_more_of_an_upload_is_504() {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let origin = Origin::start(move |_| Answer(vec![Step::Pass(waits.clone()), Step::Close]));
+    let limits = "limits { write_timeout = \"300ms\" }";
+    let rsp = front(limits, "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start();
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n");
+    let sent = client.send_pattern(&mut Pattern::new(), 32 << 20);
+    let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+    assert_eq!((answer.status, answer.end), (504, End::Framed));
+    gate.open();
+}
+
+#[test]
+fn an_upstream_that_breaks_inside_an_upload_is_502_and_the_upload_is_not_repeated() {
+    let origin = Origin::start(|_| Answer(vec![Step::ReadSome(1000), Step::Reset]));
+    let rsp = proxy(&origin);
+    for method in ["POST", "PUT"] {
+        let mut client = rsp.client();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"));
+        let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
+        let answer = client.try_read_response(method).unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+        assert_eq!(answer.status, 502, "{method}");
+    }
+    assert_eq!(origin.received().len(), 2);
+}
