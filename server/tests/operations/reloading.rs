@@ -10,7 +10,7 @@ use std::{
 
 use testkit::{Answer, Client, Gate, Origin, Rsp, Signal, Step, eventually};
 
-use super::{SOON, assert_closed, assert_echoes, get, metric, status, tunnel, wait_for_message};
+use super::{SOON, assert_closed, assert_echoes, assert_metric, get, status, tunnel, wait_for_message};
 
 /// A config whose answer is `text`.
 fn replying(text: &str) -> String {
@@ -51,7 +51,7 @@ fn hup_and_rsp_reload_bring_the_new_routes() {
     let output = rsp.reload();
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     assert_eq!(get(&rsp, "/").text(), "three", "it serves when the command ends");
-    assert_eq!(metric(&rsp, "rsp_reloads_total{result=\"ok\"}"), 2.0);
+    assert_metric(&rsp, "rsp_reloads_total{result=\"ok\"}", 2.0);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_wrong_config_changes_nothing_and_says_why() {
         assert_eq!(get(&rsp, "/").text(), "one");
         assert!(!rsp.folder().join("new.sock").exists(), "{wrong}");
     }
-    assert_eq!(metric(&rsp, "rsp_reloads_total{result=\"failed\"}"), 5.0);
+    assert_metric(&rsp, "rsp_reloads_total{result=\"failed\"}", 5.0);
     rsp.signal(Signal::HUP);
     wait_for_message(&rsp, "reload refused, nothing has changed");
     rsp.rewrite_config(&fine);
