@@ -30,6 +30,27 @@ fn a_client_that_reads_a_byte_a_second_costs_little_and_gets_every_byte_in_order
 }
 
 #[test]
+fn many_slow_readers_cost_little_each() {
+    // So many that the allocator's huge pages don't count for much.
+    const READERS: u64 = 48;
+    let origin = Origin::start(|_| Answer::pattern(LARGE));
+    let rsp = proxy(&origin);
+    warm_up(&rsp);
+    let before = rsp.user_memory();
+    let mut clients: Vec<_> = (0..READERS).map(|_| rsp.client()).collect();
+    for client in &mut clients {
+        client.socket().set_receive_buffer(4096).unwrap();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        client.read_head();
+        client.read_slowly(&mut Pattern::new(), 100, Duration::from_millis(20));
+    }
+    let each = rsp.user_memory().saturating_sub(before) / READERS;
+    assert!(each < USER_MEMORY_MAX, "{each} bytes for each slow reader");
+}
+
+#[test]
 fn a_slow_upstream_stops_a_fast_uploader_and_gets_every_byte_in_order() {
     let gate = Gate::new();
     let waits = gate.clone();

@@ -195,6 +195,9 @@ fn a_body_sent_where_none_can_be_is_not_taken_for_the_next_answer() {
         client.request(&format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(client.get("/good").text(), "good", "behind {request}");
     }
+    // Nothing more is read from such a connection, though the next request may have met a clean one.
+    let good = origin.received().into_iter().filter(|one| one.request.target == "/good");
+    assert_eq!(good.map(|one| one.request.on_connection).collect::<Vec<_>>(), [1; 4]);
 }
 
 #[test]

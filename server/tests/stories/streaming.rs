@@ -126,6 +126,7 @@ fn an_early_refusal_that_ends_the_upstreams_connection_reaches_an_uploading_clie
     let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (403, "no", End::Framed));
+    sent.unwrap();
 }
 
 #[test]
@@ -152,8 +153,8 @@ fn eight_megabytes_go_both_ways_at_once_intact() {
 
 #[test]
 fn a_slow_stream_outlives_the_time_for_a_head() {
-    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(200)));
-    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(400)));
+    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"1s\" }").set("ORIGIN", origin.address()).start();
     assert_eq!(rsp.client().get("/").text(), "abc");
 }
 
@@ -178,6 +179,7 @@ fn an_early_refusal_with_a_reset_behind_it_still_reaches_the_client() {
     let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (413, "no", End::Framed));
+    sent.unwrap();
 }
 
 #[test]

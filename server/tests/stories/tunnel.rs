@@ -111,10 +111,10 @@ fn a_tunnel_outlives_every_time_out_but_its_own() {
     client.send("alive");
     assert_eq!(client.read_exactly(5), b"alive");
 
-    let rsp = front("", "proxy { \"$ORIGIN\", tunnel_timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let rsp = front("", "proxy { \"$ORIGIN\", tunnel_timeout = \"1s\" }").set("ORIGIN", origin.address()).start();
     let mut client = rsp.client();
     assert_eq!(client.request(ASK).status, 101);
-    for _ in 0..4 {
+    for _ in 0..6 {
         client.send_in_pieces("ab", 1, Duration::from_millis(100));
         assert_eq!(client.read_exactly(2), b"ab");
     }
