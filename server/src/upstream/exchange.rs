@@ -84,8 +84,9 @@ impl Pools {
         let mut tries = 0;
         group.budget.request();
         let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
+        let mut costs = false;
         while let Some(index) = group.balance.pick(since_start(outgoing.now), outgoing.seed, &tried) {
-            if tries > 0 && !group.budget.try_retry(since_start(outgoing.now)) {
+            if costs && !group.budget.try_retry(since_start(outgoing.now)) {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
             }
@@ -99,6 +100,9 @@ impl Pools {
             outgoing.now = Instant::now();
             tried.insert(index);
             tries += 1;
+            // An endpoint that was not reached had no work of the attempt, so the next one is free; a budget of none
+            // stays none.
+            costs = failed.outcome != Some(Outcome::ConnectFailed) || outgoing.retry.budget <= 0.0;
             last = failed.fault;
             if failed.retry == Retryable::Never || tries >= outgoing.retry.tries {
                 break;

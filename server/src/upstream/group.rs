@@ -129,8 +129,13 @@ impl Registry {
 
     fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
         let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
-        if let Some(known) = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name) {
-            return Arc::clone(known);
+        let known = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name);
+        // Idle connections are kept by the endpoint's id, in sets whose bounds never change.
+        let bounds = |group: &config::Upstream| (group.keepalive, group.keepalive_timeout);
+        if let (Some(known), Some(old)) = (known, old) {
+            if bounds(&old.spec) == bounds(group) {
+                return Arc::clone(known);
+            }
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Endpoint {
@@ -139,7 +144,7 @@ impl Registry {
             address: spec.address.clone(),
             authority: authority(&spec.address),
             resolved: Resolved::default(),
-            state: Arc::default(),
+            state: known.map(|known| Arc::clone(&known.state)).unwrap_or_default(),
             counts: self.metrics.endpoint(&group.name, &spec.name),
         })
     }

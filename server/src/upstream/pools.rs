@@ -39,7 +39,8 @@ impl Pools {
             tokio::time::sleep(SWEEP).await;
             let sets: Vec<_> = self.sets.borrow().iter().map(|(&id, set)| (id, Rc::clone(set))).collect();
             for (id, set) in sets {
-                if set.sweep().await == 0 {
+                // One that a request in flight will give its connection back to is needed.
+                if set.sweep().await == 0 && Rc::strong_count(&set) == 2 {
                     self.sets.borrow_mut().remove(&id);
                 }
             }

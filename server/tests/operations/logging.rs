@@ -4,7 +4,7 @@ use std::path::Path;
 
 use testkit::{Answer, Origin, Rsp, Signal, eventually};
 
-use super::{SOON, get, log_lines, metric};
+use super::{SOON, assert_metric, get, log_lines, metric};
 
 fn logging(options: &str) -> String {
     format!("listen \"127.0.0.1:$PORT\" log {{ {options} }} site \"*\" {{ [\"/*\"] = reply(200, \"hello\\n\") }}")
@@ -84,8 +84,8 @@ fn what_never_became_a_request_is_logged_and_counted_too() {
     lines.sort_by_key(|line| line.contains("/lost"));
     assert!(lines[0].starts_with("127.0.0.1 - - [") && lines[0].contains("\" 400 "), "{lines:?}");
     assert!(lines[1].contains("\"GET /lost HTTP/1.1\" 404 "), "{lines:?}");
-    assert_eq!(metric(&rsp, "rsp_requests_total{site=\"\",upstream=\"\",status=\"400\"}"), 1.0);
-    assert_eq!(metric(&rsp, "rsp_requests_total{site=\"\",upstream=\"\",status=\"404\"}"), 1.0);
+    assert_metric(&rsp, "rsp_requests_total{site=\"\",upstream=\"\",status=\"400\"}", 1.0);
+    assert_metric(&rsp, "rsp_requests_total{site=\"\",upstream=\"\",status=\"404\"}", 1.0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod starting;
 
 use std::time::Duration;
 
-use testkit::{Client, End, Response, Rsp, Stream};
+use testkit::{Client, End, Response, Rsp, Stream, eventually};
 
 /// How long anything may take on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,12 +38,21 @@ fn metrics(rsp: &Rsp) -> String {
     admin(rsp).get("/metrics").text()
 }
 
-/// One value of the metrics page, by its whole name with labels.
+/// One value of the metrics page, by its whole name with labels, once it is there.
 #[track_caller]
 fn metric(rsp: &Rsp, name: &str) -> f64 {
-    let page = metrics(rsp);
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse().expect("a number")
+    let mut value = None;
+    eventually(SOON, || {
+        value = metrics(rsp).lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.is_some()
+    });
+    value.expect("waited for")
+}
+
+/// Waits until a metric has this value: a request is counted when its last byte is out.
+#[track_caller]
+fn assert_metric(rsp: &Rsp, name: &str, wanted: f64) {
+    eventually(SOON, || metric(rsp, name) == wanted);
 }
 
 /// A connection to the admin socket beside the config.

@@ -1,8 +1,10 @@
 //! Stories of metrics: what the page counts while requests, tunnels, ejections and reloads happen.
 
+use std::time::Duration;
+
 use testkit::{Answer, Gate, Origin, Rsp, Step, eventually};
 
-use super::{SOON, get, get_from, metric, metrics, tunnel};
+use super::{SOON, assert_metric, get, get_from, metric, metrics, tunnel};
 
 #[test]
 fn requests_are_counted_by_site_upstream_and_status() {
@@ -23,9 +25,9 @@ fn requests_are_counted_by_site_upstream_and_status() {
         ("site=\"*\",upstream=\"\",status=\"200\"", 1.0),
     ] {
         eventually(SOON, || metrics(&rsp).contains(&format!("rsp_requests_total{{{labels}}} ")));
-        assert_eq!(metric(&rsp, &format!("rsp_requests_total{{{labels}}}")), count);
+        assert_metric(&rsp, &format!("rsp_requests_total{{{labels}}}"), count);
     }
-    assert_eq!(metric(&rsp, "rsp_request_seconds_count{site=\"*\",upstream=\"\"}"), 1.0);
+    assert_metric(&rsp, "rsp_request_seconds_count{site=\"*\",upstream=\"\"}", 1.0);
     assert!(metric(&rsp, "rsp_upstream_seconds_sum{site=\"a.example\",upstream=\"app\"}") > 0.0);
     assert!(metric(&rsp, "rsp_bytes_total{site=\"a.example\",upstream=\"app\",direction=\"out\"}") > 20.0);
     assert!(metrics(&rsp).ends_with("# EOF\n"));
@@ -92,15 +94,27 @@ fn connections_to_upstreams_are_opened_once_and_used_again() {
     for _ in 0..5 {
         get(&rsp, "/");
     }
-    assert_eq!(metric(&rsp, "rsp_upstream_connections_opened_total{upstream=\"app\"}"), 1.0);
-    assert_eq!(metric(&rsp, "rsp_upstream_connections_reused_total{upstream=\"app\"}"), 4.0);
+    assert_metric(&rsp, "rsp_upstream_connections_opened_total{upstream=\"app\"}", 1.0);
+    assert_metric(&rsp, "rsp_upstream_connections_reused_total{upstream=\"app\"}", 4.0);
+}
+
+#[test]
+fn a_connection_is_used_again_after_a_slow_answer_too() {
+    // Longer than two looks at the idle connections.
+    let origin = Origin::start(|_| Answer::slow_head(Duration::from_millis(2_500), "late"));
+    let text = "workers(1) listen \"127.0.0.1:$PORT\" site \"*\" (proxy \"$ORIGIN\")";
+    let rsp = Rsp::config(text).set("ORIGIN", origin.address()).start();
+    for _ in 0..2 {
+        assert_eq!(get(&rsp, "/").text(), "late");
+    }
+    assert_eq!(origin.connections_opened(), 1);
 }
 
 #[test]
 fn an_ejected_endpoint_is_down_until_its_time_is_over() {
     let [one, mut two] = ["one", "two"].map(Origin::replying);
     let text = r#"workers(1) listen "127.0.0.1:$PORT"
-        local app = upstream "app" { { "$ONE", name = "one" }, { "$TWO", name = "two" }, outlier = { eject = "1s" } }
+        local app = upstream "app" { { "$ONE", name = "one" }, { "$TWO", name = "two" }, outlier = { eject = "3s" } }
         site "*" (proxy(app))"#;
     let rsp = Rsp::config(text).set("ONE", one.address()).set("TWO", two.address()).start();
     let up = |name: &str| metric(&rsp, &format!("rsp_endpoint_up{{upstream=\"app\",endpoint=\"{name}\"}}"));
@@ -113,7 +127,7 @@ fn an_ejected_endpoint_is_down_until_its_time_is_over() {
     for name in ["rsp_ejections_total", "rsp_connect_failures_total"] {
         assert_eq!(metric(&rsp, &format!("{name}{{upstream=\"app\",endpoint=\"two\"}}")), 1.0, "{name}");
     }
-    assert_eq!(metric(&rsp, "rsp_retries_total{upstream=\"app\"}"), 1.0);
+    assert_metric(&rsp, "rsp_retries_total{upstream=\"app\"}", 1.0);
     two.restart();
     eventually(SOON, || up("two") == 1.0);
     eventually(SOON, || get(&rsp, "/").text() == "two");
@@ -128,7 +142,7 @@ fn counters_live_over_reloads() {
     assert_eq!(rsp.reload().code, Some(0));
     get(&rsp, "/");
     for status in [200, 201] {
-        assert_eq!(metric(&rsp, &format!("rsp_requests_total{{site=\"*\",upstream=\"\",status=\"{status}\"}}")), 1.0);
+        assert_metric(&rsp, &format!("rsp_requests_total{{site=\"*\",upstream=\"\",status=\"{status}\"}}"), 1.0);
     }
 }
 
@@ -138,5 +152,5 @@ fn functions_that_fail_are_counted() {
         ["/*"] = function() error("on purpose") end, ["/loop"] = function() while true do end end }"#;
     let rsp = Rsp::config(text).start();
     assert_eq!((get(&rsp, "/").status, get(&rsp, "/loop").status), (500, 500));
-    assert_eq!(metric(&rsp, "rsp_script_errors_total"), 2.0);
+    assert_metric(&rsp, "rsp_script_errors_total", 2.0);
 }

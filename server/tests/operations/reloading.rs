@@ -10,7 +10,7 @@ use std::{
 
 use testkit::{Answer, Client, Gate, Origin, Rsp, Signal, Step, eventually};
 
-use super::{SOON, assert_closed, assert_echoes, get, metric, status, tunnel, wait_for_message};
+use super::{SOON, assert_closed, assert_echoes, assert_metric, get, status, tunnel, wait_for_message};
 
 /// A config whose answer is `text`.
 fn replying(text: &str) -> String {
@@ -51,7 +51,7 @@ fn hup_and_rsp_reload_bring_the_new_routes() {
     let output = rsp.reload();
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     assert_eq!(get(&rsp, "/").text(), "three", "it serves when the command ends");
-    assert_eq!(metric(&rsp, "rsp_reloads_total{result=\"ok\"}"), 2.0);
+    assert_metric(&rsp, "rsp_reloads_total{result=\"ok\"}", 2.0);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_wrong_config_changes_nothing_and_says_why() {
         assert_eq!(get(&rsp, "/").text(), "one");
         assert!(!rsp.folder().join("new.sock").exists(), "{wrong}");
     }
-    assert_eq!(metric(&rsp, "rsp_reloads_total{result=\"failed\"}"), 5.0);
+    assert_metric(&rsp, "rsp_reloads_total{result=\"failed\"}", 5.0);
     rsp.signal(Signal::HUP);
     wait_for_message(&rsp, "reload refused, nothing has changed");
     rsp.rewrite_config(&fine);
@@ -193,6 +193,32 @@ fn a_bare_address_keeps_its_counts_over_reloads_too() {
         assert_eq!(rsp.reload().code, Some(0));
         assert_eq!(status(&rsp)["upstreams"][0]["endpoints"][0]["in_flight"], 1, "after reload {n}");
     }
+}
+
+#[test]
+fn the_number_of_idle_connections_changes_and_the_endpoint_stays_the_same() {
+    let origin = origin(&Gate::new());
+    let text = |keepalive: usize| {
+        format!(
+            "workers(1) listen \"127.0.0.1:$PORT\" site \"*\" (proxy(upstream {{ \"{}\", keepalive = {keepalive} }}))",
+            origin.address()
+        )
+    };
+    let mut rsp = Rsp::config(&text(64)).start();
+    let _tunnel = tunnel(&rsp.address(), "/");
+    let opened = |rsp: &Rsp, requests: usize| {
+        let before = origin.connections_opened();
+        (0..requests).for_each(|_| assert_eq!(get(rsp, "/").text(), "one"));
+        origin.connections_opened() - before
+    };
+    assert_eq!(opened(&rsp, 3), 1);
+    rsp.rewrite_config(&text(0));
+    assert_eq!(rsp.reload().code, Some(0));
+    assert_eq!(opened(&rsp, 3), 3);
+    assert_eq!(status(&rsp)["upstreams"][0]["endpoints"][0]["in_flight"], 1);
+    rsp.rewrite_config(&text(1));
+    assert_eq!(rsp.reload().code, Some(0));
+    assert_eq!(opened(&rsp, 3), 1);
 }
 
 #[test]
