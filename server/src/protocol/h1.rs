@@ -47,7 +47,7 @@ enum After {
 }
 
 /// How long a connection keeps the state of a busy one after a request.
-const WARM: Duration = Duration::from_secs(1);
+const WARM: Duration = Duration::from_millis(100);
 
 /// Serves a connection until it ends.
 pub async fn serve(connection: Connection) {
@@ -268,6 +268,7 @@ fn kind_of(e: http1::HeadError) -> Kind {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
         StatusCode::URI_TOO_LONG => Kind::UriTooLong,
         StatusCode::EXPECTATION_FAILED => Kind::Expectation,
+        StatusCode::NOT_IMPLEMENTED => Kind::TransferCoding,
         _ => Kind::Malformed,
     }
 }

@@ -28,6 +28,9 @@ use crate::{
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
 const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
 
+/// 1xx answers before the final one; real servers send one or two.
+const INTERIMS_MAX: usize = 64;
+
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
     /// Renders the head for an endpoint.
@@ -223,7 +226,7 @@ enum Sending {
 impl Flight<'_> {
     /// The head of the final response; 1xx ones are passed on.
     async fn answer(&mut self, outgoing: &Outgoing<'_>) -> Result<ResponseHead, Fault> {
-        loop {
+        for _ in 0..INTERIMS_MAX {
             let head = poll_fn(|cx| self.poll_head(cx, outgoing)).await?;
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
@@ -235,6 +238,7 @@ impl Flight<'_> {
             let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
             sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
         }
+        Err(Fault::new(Kind::UpstreamMalformed, "1xx answers without end"))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, outgoing: &Outgoing<'_>) -> Poll<Result<ResponseHead, Fault>> {

@@ -186,6 +186,15 @@ fn trace_and_connect_are_refused_and_the_connection_is_closed() {
 }
 
 #[test]
+fn a_coding_before_chunked_is_501() {
+    let origin = Origin::replying("never");
+    let rsp = proxy(&origin);
+    let coded = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(rsp.client().request(coded).status, 501);
+    assert!(origin.received().is_empty());
+}
+
+#[test]
 fn an_expectation_nobody_knows_is_417() {
     let origin = Origin::echoing();
     let rsp = proxy(&origin);

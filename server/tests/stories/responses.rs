@@ -162,6 +162,15 @@ fn interim_answers_are_passed_on_as_they_come() {
 }
 
 #[test]
+fn interim_answers_without_end_are_502() {
+    let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+    let origin = Origin::start(move |_| Answer::raw(format!("{flood}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")));
+    let rsp = proxy(&origin);
+    let answer = rsp.client().get("/");
+    assert_eq!((answer.status, answer.informational.len()), (502, 64));
+}
+
+#[test]
 fn answers_without_a_body_have_none_whatever_their_head_says() {
     let origin = Origin::start(|request| {
         let status = &request.target[1..];
