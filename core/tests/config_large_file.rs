@@ -47,13 +47,6 @@ fn check_timed(sites: usize) -> f64 {
     seconds
 }
 
-/// `cargo test --release -p rsp-core --test config_large_file -- --ignored --nocapture` shows the figure.
-#[test]
-#[ignore = "a measurement, not a rule"]
-fn a_million_routes_are_checked_in_about_a_second() {
-    println!("{:.2} s", check_timed(100_000));
-}
-
 /// Ten times the sites take about ten times as long; a quadratic check would take a hundred times.
 #[test]
 fn the_time_of_a_check_grows_with_the_file() {

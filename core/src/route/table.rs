@@ -100,11 +100,6 @@ impl<T> Table<T> {
         Ok(Self { nodes, routes, labels })
     }
 
-    /// What every route leads to, in order of precedence.
-    pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.routes.iter().map(|route| &route.value)
-    }
-
     /// The most specific route for a request.
     ///
     /// Segments are compared from the left, a literal before `{name}` before `*`. The path decides before the method:

@@ -24,7 +24,7 @@ use crate::{
         Handler,
         admin::{Admin, Command, Operations},
     },
-    listen::{BindError, Bound, accept, bind},
+    listen::{BindError, Bound, accept, bind, bind_all, discard, remove_socket},
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
@@ -37,9 +37,14 @@ const COMMANDS_MAX: usize = 16;
 /// How long the access log may take to write out its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long the answers of the admin API may take to leave at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// A running rsp, as its control thread sees it.
 pub struct Control {
     origin: Origin,
+    config: Arc<Config>,
+    /// What the workers serve from; its upstreams are the running ones.
     snapshot: Arc<Snapshot>,
     shared: Shared,
     logs: AccessLogs,
@@ -96,19 +101,21 @@ impl Control {
         let workers = (0..count)
             .map(|number| worker::spawn(number, plan.clone(), shared.clone()).map_err(StartError::Config))
             .collect::<Result<Vec<_>, _>>()?;
-        let bound = loaded.config.listeners.iter().map(|listener| bind(listener, count));
-        let bound = bound.collect::<Result<Vec<_>, _>>().map_err(StartError::Bind)?;
+        let bound = bind_all(loaded.config.listeners.iter(), count).map_err(StartError::Bind)?;
         let admin_address = admin_address(&loaded.config, &origin);
-        let admin_bound = bind(&admin_listener(&admin_address), 1).map_err(StartError::Bind)?;
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let admin = Admin {
-            operations: Operations { commands: sender },
-            metrics,
-            registry: Arc::clone(&shared.registry),
-            token: loaded.config.admin.token.clone(),
+        let admin_bound = match bind(&admin_listener(&admin_address), 1) {
+            Ok(admin) => admin,
+            Err(e) => {
+                discard(bound);
+                return Err(StartError::Bind(e));
+            }
         };
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let admin =
+            Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
         Ok(Self {
             origin,
+            config: loaded.config,
             snapshot: plan.snapshot,
             shared,
             logs,
@@ -147,32 +154,41 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        let serving = self.serve_admin();
         // Who reads that it has started may send a signal at once.
-        for bound in std::mem::take(&mut self.bound) {
-            self.listen(bound).await;
-        }
+        std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
         // A shell that closed its end wants no greeting.
         let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
-        let _serving = self.serve_admin();
+        self.serve(&mut signals).await;
+        if let Some((admin, _stop)) = serving {
+            // Who asked for the end gets the answer.
+            admin.drain.begin();
+            let _ = tokio::time::timeout(LAST_ANSWERS, admin.drain.emptied()).await;
+        }
+        ENDED
+    }
+
+    /// Does what signals and the admin API ask for, until it is time to end.
+    async fn serve(&mut self, signals: &mut Signals) {
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::Reload => drop(self.reload().await),
                     Wish::Reopen => self.logs.reopen(),
-                    Wish::Drain => return self.drain(&mut signals).await,
+                    Wish::Drain => return self.drain(signals).await,
                 },
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => drop(answer.send(self.reload().await)),
                     Command::Status(answer) => drop(answer.send(self.status())),
-                    Command::Drain => return self.drain(&mut signals).await,
-                    Command::Stop => return ENDED,
+                    Command::Drain => return self.drain(signals).await,
+                    Command::Stop => return,
                 },
             }
         }
     }
 
-    /// Serves the admin API on this thread, through the same codec as every site.
-    fn serve_admin(&mut self) -> Option<oneshot::Sender<()>> {
+    /// Serves the admin API on this thread, through the same codec as every site, until the sender is dropped.
+    fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
         let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
@@ -188,17 +204,17 @@ impl Control {
         let counts = self.shared.metrics.listener("admin");
         let origin = Rc::new(protocol::Origin { address: bound.address, counts });
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(share, origin, worker, Arc::default(), stopped);
+        let accepting = accept(share, origin, Rc::clone(&worker), Arc::default(), stopped);
         tokio::task::spawn_local(async move {
             if let Err(e) = accepting.await {
                 tracing::error!("the admin API ended: {e}");
             }
         });
-        Some(stop)
+        Some((worker, stop))
     }
 
     /// Lets every worker accept from an address, and says so.
-    async fn listen(&mut self, bound: Bound) {
+    fn listen(&mut self, bound: Bound) {
         // The first line of this shape is what scripts wait for.
         let place = match &bound.address {
             Address::Tcp(address) => format!("port {}", address.port()),
@@ -206,7 +222,7 @@ impl Control {
         };
         let address = bound.spec.address;
         for (worker, share) in self.workers.iter().zip(bound.shares) {
-            worker.tell(Message::Listen(address.clone(), share)).await;
+            worker.tell(Message::Listen(address.clone(), share));
         }
         self.listening.push(address);
         let mut out = std::io::stdout().lock();
@@ -216,7 +232,6 @@ impl Control {
     /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
-        self.shared.registry.settle(&self.snapshot.groups);
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
@@ -230,97 +245,103 @@ impl Control {
 
     async fn try_reload(&mut self) -> Result<String, String> {
         let mut loaded = load::load(&self.origin)?;
-        if loaded.config.workers != self.snapshot.config.workers {
+        if loaded.config.workers != self.config.workers {
             loaded.warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
         }
-        let running = &self.snapshot.config;
-        let new_token = loaded.config.admin.token != running.admin.token;
-        if new_token || admin_address(&loaded.config, &self.origin) != self.admin_address {
-            loaded.warnings.push_str("warning: `admin` can't change on reload; address and token stay as they were\n");
-        }
-        let changed = |new: &&Listener| running.listeners.iter().any(|old| old.address == new.address && old != *new);
-        for listener in loaded.config.listeners.iter().filter(changed) {
-            let address = &listener.address;
-            let warning =
-                format!("warning: the options of `listen` {address} can't change on reload; they stay as they were\n");
-            loaded.warnings.push_str(&warning);
+        if admin_address(&loaded.config, &self.origin) != self.admin_address {
+            loaded.warnings.push_str("warning: `admin` can't change on reload; it stays where it was\n");
         }
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
-        let bound = new.map(|listener| bind(listener, self.workers.len()));
-        let bound = bound.collect::<Result<Vec<_>, _>>().map_err(|e| format!("{e}\n"))?;
-        let plan = plan(&loaded, &self.shared, &self.logs)?;
-        for worker in &self.workers {
-            worker.prepare(plan.clone()).await?;
-        }
-        for worker in &self.workers {
-            worker.tell(Message::Commit).await;
-        }
-        for bound in bound {
-            self.listen(bound).await;
-        }
-        let wanted = |address: &Address| loaded.config.listeners.iter().any(|listener| listener.address == *address);
-        let (stay, go) = std::mem::take(&mut self.listening).into_iter().partition::<Vec<_>, _>(wanted);
-        self.listening = stay;
-        for address in go {
-            for worker in &self.workers {
-                worker.tell(Message::Unlisten(address.clone())).await;
+        let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
+        match self.prepare(&loaded).await {
+            Ok(snapshot) => self.snapshot = snapshot,
+            Err(e) => {
+                discard(bound);
+                // The refused config's upstreams took the places of those that go on running.
+                self.shared.registry.settle(&self.snapshot.groups);
+                return Err(e);
             }
-            remove_socket(&address);
         }
-        self.snapshot = plan.snapshot;
+        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
+        self.shared.registry.settle(&self.snapshot.groups);
+        bound.into_iter().for_each(|bound| self.listen(bound));
+        let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
+        self.listening.retain(|address| {
+            let stays = wanted.contains(&address);
+            if !stays {
+                self.workers.iter().for_each(|worker| worker.tell(Message::Unlisten(address.clone())));
+                remove_socket(address);
+            }
+            stays
+        });
+        self.config = loaded.config;
         Ok(loaded.warnings)
     }
 
-    /// Ends what is idle, waits for what is busy, and gives up after `drain`, or at a second signal.
-    async fn drain(&mut self, signals: &mut Signals) -> u8 {
-        tracing::info!("draining for {:?} at most", self.snapshot.config.drain);
-        let mut emptied = Vec::new();
+    /// Builds what `loaded` declares, and lets every worker get ready for it.
+    async fn prepare(&self, loaded: &Loaded) -> Result<Arc<Snapshot>, String> {
+        let plan = plan(loaded, &self.shared, &self.logs)?;
         for worker in &self.workers {
-            emptied.push(worker.drain().await);
+            worker.prepare(plan.clone()).await?;
         }
+        Ok(plan.snapshot)
+    }
+
+    /// Ends what is idle, waits for what is busy, and gives up after `drain`, at a second signal or at `rsp stop`.
+    async fn drain(&mut self, signals: &mut Signals) {
+        tracing::info!("draining for {:?} at most", self.config.drain);
+        let emptied: Vec<_> = self.workers.iter().map(Handle::drain).collect();
         let all = async {
             for worker in emptied {
                 // A worker that is gone is empty.
                 let _ = worker.await;
             }
         };
-        tokio::select! {
-            () = all => tracing::info!("drained"),
-            () = tokio::time::sleep(self.snapshot.config.drain) => tracing::warn!("the drain took too long; closing what is left"),
-            () = second(signals) => tracing::warn!("told twice; closing what is left"),
+        let mut all = std::pin::pin!(all);
+        let mut too_long = std::pin::pin!(tokio::time::sleep(self.config.drain));
+        loop {
+            tokio::select! {
+                () = &mut all => return tracing::info!("drained"),
+                () = &mut too_long => return tracing::warn!("the drain took too long; closing what is left"),
+                wish = signals.next() => match wish {
+                    Wish::Drain => return tracing::warn!("told twice; closing what is left"),
+                    Wish::Reopen => self.logs.reopen(),
+                    Wish::Reload => tracing::warn!("draining: there will be no reload"),
+                },
+                Some(command) = self.commands.recv() => match command {
+                    Command::Stop => return tracing::warn!("told to stop; closing what is left"),
+                    Command::Drain => {}
+                    Command::Status(answer) => drop(answer.send(self.status())),
+                    Command::Reload(answer) => drop(answer.send(Err("draining: there will be no reload\n".to_owned()))),
+                },
+            }
         }
-        ENDED
     }
 
     fn status(&self) -> serde_json::Value {
-        status::status(&self.snapshot.config, &self.shared, self.workers.len(), self.started.elapsed())
+        status::status(&self.config, &self.shared, self.workers.len(), self.started.elapsed())
     }
 }
 
 impl Handle {
-    async fn tell(&self, message: Message) {
+    fn tell(&self, message: Message) {
         // A worker that panicked has no inbox; the others go on.
-        if self.inbox.send(message).await.is_err() {
-            tracing::error!("a worker has ended");
+        if let Err(e) = self.inbox.try_send(message) {
+            tracing::error!("a worker takes no message: {e}");
         }
     }
 
     async fn prepare(&self, plan: Plan) -> Result<(), String> {
         let (answer, outcome) = oneshot::channel();
-        self.tell(Message::Prepare(plan, answer)).await;
+        self.tell(Message::Prepare(plan, answer));
         outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
     }
 
-    async fn drain(&self) -> oneshot::Receiver<()> {
+    fn drain(&self) -> oneshot::Receiver<()> {
         let (answer, emptied) = oneshot::channel();
-        self.tell(Message::Drain(answer)).await;
+        self.tell(Message::Drain(answer));
         emptied
     }
-}
-
-/// A second TERM or INT.
-async fn second(signals: &mut Signals) {
-    while signals.next().await != Wish::Drain {}
 }
 
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
@@ -336,11 +357,4 @@ fn admin_address(config: &Config, origin: &Origin) -> Address {
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
-}
-
-fn remove_socket(address: &Address) {
-    if let Address::Unix(path) = address {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(path);
-    }
 }

@@ -41,7 +41,7 @@ pub fn check(origin: &Origin) -> ExitCode {
     match load::load(origin) {
         Ok(loaded) => {
             warn(&loaded);
-            // A reader that has seen enough is no fault.
+            // A reader that has seen enough, such as `head`, is no failure.
             let _ = std::io::stdout().write_all(load::routing_table(&loaded.config).as_bytes());
             ExitCode::from(ENDED)
         }
@@ -55,6 +55,7 @@ fn warn(loaded: &Loaded) {
 }
 
 fn complain(diagnostic: &str, code: u8) -> ExitCode {
+    // As above.
     let _ = std::io::stderr().write_all(diagnostic.as_bytes());
     ExitCode::from(code)
 }

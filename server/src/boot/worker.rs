@@ -50,8 +50,9 @@ pub enum Message {
     Drain(oneshot::Sender<()>),
 }
 
-/// Messages that wait for a worker; the control thread waits while there are more.
-const INBOX_MAX: usize = 16;
+/// Messages that may wait for a worker: one for each listener of the largest config, and those of a reload. Control
+/// waits for the answers, so that a second reload never comes on top.
+const INBOX_MAX: usize = 65_536;
 
 /// The control thread's end of a worker.
 pub struct Handle {

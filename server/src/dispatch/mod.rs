@@ -21,10 +21,11 @@ use crate::{
     filter::Filter,
     handler::{Context, Handler},
     message::{Body, Request, Response},
-    observe::{Metrics, Series},
+    observe::Metrics,
     route::{Found, Route, Snapshot},
     script::{Engine, Outcome, Visit},
     shutdown::Drain,
+    stream::Peer,
     upstream::{Pools, Registry},
 };
 
@@ -39,8 +40,6 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// Its end.
     pub drain: Rc<Drain>,
-    /// Counts what came to no site.
-    unrouted: Arc<Series>,
 }
 
 /// The running config as this worker sees it.
@@ -67,7 +66,6 @@ impl Worker {
         Rc::new(Self {
             current: RefCell::new(Rc::new(current)),
             pools: Pools::default(),
-            unrouted: metrics.series("", ""),
             registry,
             metrics,
             drain: Rc::default(),
@@ -94,10 +92,7 @@ impl Worker {
                 ticket.came_to(Place::Route(route));
                 outcome
             }
-            Err(refused) => {
-                ticket.came_nowhere(&self.unrouted);
-                Err(refused)
-            }
+            Err(refused) => Err(refused),
         };
         if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
             self.metrics.script_errors.inc();
@@ -108,10 +103,8 @@ impl Worker {
     }
 
     /// Answers what never became a request.
-    pub fn refuse(&self, fault: Fault) -> Answer {
-        let mut ticket = Ticket::unknown();
-        ticket.came_nowhere(&self.unrouted);
-        self.fail(ticket, fault)
+    pub fn refuse(&self, fault: Fault, peer: Peer) -> Answer {
+        self.fail(Ticket::unknown(peer, &self.current().snapshot.nowhere), fault)
     }
 
     /// Answers a request whose response failed before a byte of it was out.
@@ -141,7 +134,10 @@ impl Worker {
                 }
                 return Ok((route, params, current.engine.clone()));
             }
-            Found::NoSite => return Err(Fault::new(Kind::NotFound, "no site has this host").into()),
+            Found::NoSite => {
+                let nowhere = Arc::clone(&current.snapshot.nowhere);
+                (nowhere, Fault::new(Kind::NotFound, "no site has this host").into())
+            }
             Found::NoRoute(site) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
             Found::Ambiguous(site) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
             Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
@@ -161,7 +157,7 @@ impl Worker {
         mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Box<Response>, Refused> {
-        let context = Context { pools: &self.pools, limits: &route.site.limits, params };
+        let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
         let mut passed = 0;
         for filter in &route.filters {
@@ -189,11 +185,6 @@ impl Worker {
         let handler = made.as_ref().unwrap_or(&route.handler);
         let mut response = handler.run(request, &context).await?;
         ticket.answered(&mut response);
-        if let Some(upgrade) = &mut response.upgrade {
-            let max = route.site.limits.tunnels;
-            let place = self.metrics.open_tunnel(max);
-            upgrade.place = Some(place.ok_or_else(|| Fault::new(Kind::Full, "no more tunnels are allowed"))?);
-        }
         for filter in route.filters[..passed].iter().rev() {
             filter.outward(&mut response);
         }
@@ -237,10 +228,10 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
     if request.head.target.as_bytes().len() > limits.uri {
         return Err(Fault::new(Kind::UriTooLong, "the target is longer than this site allows"));
     }
-    if let (Framing::Length(length), Some(max)) = (request.head.framing, limits.body)
-        && length > max
-    {
-        return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
+    if let (Framing::Length(length), Some(max)) = (request.head.framing, limits.body) {
+        if length > max {
+            return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
+        }
     }
     if let Body::Wire(body) = &mut request.body {
         body.bound(limits.buffer, limits.body_timeout, limits.body);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
-use rsp_core::config::Limits;
+use rsp_core::{config::Limits, frame::http1::RequestHead};
 use tokio::time::Instant;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     message::{Answered, Request, RequestId, Response},
     observe::{Record, Series},
     route::{Route, SiteInfo},
+    stream::Peer,
 };
 
 /// One request's entry; [`finish`](Self::finish) counts and logs it.
@@ -30,15 +31,15 @@ pub struct Ticket {
 
 /// How far the request came.
 pub(super) enum Place {
-    /// The series counts what stays here; it is not touched for requests that get further.
-    Nowhere(Option<Arc<Series>>),
+    Nowhere,
     Site(Arc<SiteInfo>),
     Route(Arc<Route>),
 }
 
 /// What the log shows of the request; kept only where there is a log.
 struct Logged {
-    head: rsp_core::frame::http1::RequestHead,
+    /// None: it could not be read.
+    head: Option<RequestHead>,
     client: Option<std::net::IpAddr>,
 }
 
@@ -49,38 +50,35 @@ impl Ticket {
             received: request.received,
             accept: request.head.headers.get(header::ACCEPT).cloned(),
             bytes_in: request.head_bytes as u64,
-            place: Place::Nowhere(None),
+            place: Place::Nowhere,
             answered: None,
             fault: None,
             logged: None,
         }
     }
 
-    /// For bytes that never became a request.
-    pub(super) fn unknown() -> Self {
+    /// For bytes that never became a request; `nowhere` stands for the site that they never named.
+    pub(super) fn unknown(peer: Peer, nowhere: &Arc<SiteInfo>) -> Self {
+        let client = match peer {
+            Peer::Ip(address) => Some(address.ip()),
+            Peer::Unix => None,
+        };
         Self {
             id: RequestId::next(),
             received: Instant::now(),
             accept: None,
             bytes_in: 0,
-            place: Place::Nowhere(None),
+            place: Place::Site(Arc::clone(nowhere)),
             answered: None,
             fault: None,
-            logged: None,
+            logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
         }
     }
 
     /// Keeps what the site's log will show, before the request goes its way.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
         if site.access_log.is_on() {
-            self.logged = Some(Box::new(Logged { head: request.head.clone(), client: request.client.ip }));
-        }
-    }
-
-    /// Counts it in `series` if it came to no site.
-    pub(super) fn came_nowhere(&mut self, series: &Arc<Series>) {
-        if let Place::Nowhere(counted) = &mut self.place {
-            *counted = Some(Arc::clone(series));
+            self.logged = Some(Box::new(Logged { head: Some(request.head.clone()), client: request.client.ip }));
         }
     }
 
@@ -90,7 +88,7 @@ impl Ticket {
 
     fn site(&self) -> Option<&SiteInfo> {
         match &self.place {
-            Place::Nowhere(_) => None,
+            Place::Nowhere => None,
             Place::Site(site) => Some(site),
             Place::Route(route) => Some(&route.site),
         }
@@ -98,7 +96,7 @@ impl Ticket {
 
     fn series(&self) -> Option<&Series> {
         match &self.place {
-            Place::Nowhere(series) => series.as_deref(),
+            Place::Nowhere => None,
             Place::Site(site) => Some(&site.series),
             Place::Route(route) => Some(&route.series),
         }
@@ -111,6 +109,11 @@ impl Ticket {
     /// Remembers why the request failed; the first reason stands.
     pub fn failed(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
+    }
+
+    /// Counts what was read of the request's body.
+    pub fn read(&mut self, bytes: u64) {
+        self.bytes_in += bytes;
     }
 
     /// The request's id.
@@ -151,13 +154,18 @@ impl Ticket {
         bytes_out: u64,
         took: Duration,
     ) -> Record<'a> {
-        let field = |name| logged.head.headers.get(name).map(HeaderValue::as_bytes);
+        let head = logged.head.as_ref();
+        let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
             time: SystemTime::now(),
-            method: logged.head.method.as_str(),
-            target: logged.head.target.as_bytes(),
-            version: if logged.head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            method: head.map_or("-", |head| head.method.as_str()),
+            target: head.map_or(b"-", |head| head.target.as_bytes()),
+            version: match head.map(|head| head.version) {
+                None => "-",
+                Some(Version::HTTP_10) => "HTTP/1.0",
+                Some(_) => "HTTP/1.1",
+            },
             status: status.as_u16(),
             bytes_out,
             referer: field(header::REFERER),

@@ -27,6 +27,8 @@ pub enum Kind {
     BodyTooLarge,
     /// An expectation other than 100-continue.
     Expectation,
+    /// A transfer coding that can neither be undone nor announced again.
+    TransferCoding,
     /// The client took too long to send.
     ClientSlow,
     /// The client went away.
@@ -81,9 +83,9 @@ impl Kind {
             Self::UriTooLong => (414, Client, false),
             Self::BodyTooLarge => (413, Client, false),
             Self::Expectation => (417, Client, false),
+            Self::TransferCoding => (501, Client, false),
             Self::ClientSlow => (408, Client, false),
-            // Told to one that only ended its direction too early; nobody else is there to read it.
-            Self::ClientGone => (400, Client, false),
+            Self::ClientGone => (499, Client, false),
             Self::Forbidden => (403, Client, false),
             Self::Full => (503, Ours, false),
             Self::UpstreamDead => (502, Upstream, true),
@@ -93,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// What the client is told.
+    /// What the client is told; 499 is for the log only.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -113,6 +115,7 @@ impl Kind {
             Self::UriTooLong => "uri_too_long",
             Self::BodyTooLarge => "body_too_large",
             Self::Expectation => "expectation",
+            Self::TransferCoding => "transfer_coding",
             Self::ClientSlow => "client_slow",
             Self::ClientGone => "client_gone",
             Self::Forbidden => "forbidden",

@@ -15,6 +15,7 @@ use rsp_core::{
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
+    observe::Metrics,
     upstream::{Group, Pools, Registry},
 };
 
@@ -42,6 +43,8 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// What the route's pattern took from the path.
     pub params: &'a Params,
+    /// Counters of the process.
+    pub metrics: &'a Metrics,
 }
 
 impl Handler {
@@ -67,8 +70,8 @@ impl Handler {
         }
     }
 
-    /// Its upstream, if it has one.
-    pub fn group(&self) -> Option<&Arc<Group>> {
+    /// The running upstream that requests go to.
+    pub fn upstream(&self) -> Option<&Arc<Group>> {
         match self {
             Self::Proxy(proxy) => Some(&proxy.group),
             _ => None,

@@ -4,14 +4,16 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     net::SocketAddr,
+    os::fd::AsFd,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use rustix::net::SocketFlags;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::oneshot,
 };
 
@@ -48,26 +50,37 @@ pub async fn accept(
         Share::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
     };
     let mut stopping = false;
+    let mut exhausted = false;
     loop {
         let accepted = std::future::poll_fn(|cx| {
             stopping = stopping || std::pin::Pin::new(&mut stop).poll(cx).is_ready();
             match acceptor.poll_accept(cx) {
-                // Out of budget is not out of connections.
-                Poll::Pending if stopping && tokio::task::coop::has_budget_remaining() => Poll::Ready(None),
+                Poll::Pending if stopping => Poll::Ready(None),
                 accepted => accepted.map(Some),
             }
         });
         match accepted.await {
-            None => return Ok(()),
-            Some(Ok((socket, peer))) => welcome(socket, peer, &origin, &worker, &connections),
+            None => break,
+            Some(Ok((socket, peer))) => {
+                exhausted = false;
+                welcome(socket, peer, &origin, &worker, &connections);
+            }
             Some(Err(e)) if is_of_one_connection(&e) => {}
             Some(Err(e)) => {
                 worker.metrics.accept_backoffs.inc();
-                tracing::warn!("accept on {}: {e}; waiting {BACK_OFF:?}", origin.address);
+                // Said once: what follows ten times a second is in the metrics.
+                if !std::mem::replace(&mut exhausted, true) {
+                    tracing::warn!("accept on {}: {e}; trying again every {BACK_OFF:?}", origin.address);
+                }
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
+    // What came since the runtime last looked would be reset by the close.
+    while let Ok((socket, peer)) = acceptor.accept_now() {
+        welcome(socket, peer, &origin, &worker, &connections);
+    }
+    Ok(())
 }
 
 fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>, connections: &Arc<Connections>) {
@@ -94,13 +107,34 @@ fn is_of_one_connection(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
+fn tcp(stream: TcpStream) -> io::Result<(Socket, Peer)> {
+    let peer = canonical(stream.peer_addr()?);
+    Ok((Socket::Tcp(stream), peer))
+}
+
+fn canonical(peer: SocketAddr) -> Peer {
+    Peer::Ip(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
+}
+
 impl Acceptor {
+    /// Asks the kernel, whatever the runtime knows.
+    fn accept_now(&self) -> io::Result<(Socket, Peer)> {
+        let listener = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        let accepted = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        match self {
+            Self::Tcp(_) => tcp(TcpStream::from_std(accepted.into())?),
+            Self::Unix(_) => Ok((Socket::Unix(UnixStream::from_std(accepted.into())?), Peer::Unix)),
+        }
+    }
+
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
         match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| {
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                (Socket::Tcp(stream), Peer::Ip(peer))
-            }),
+            Self::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), canonical(peer)))
+            }
             Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), Peer::Unix)),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rsp_core::config::{Address, Listener};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// The sockets of one `listen`.
 pub struct Bound {
@@ -54,6 +54,34 @@ pub fn bind(spec: &Listener, workers: usize) -> Result<Bound, BindError> {
     };
     let (address, shares) = bound.map_err(|cause| BindError { address: spec.address.clone(), cause })?;
     Ok(Bound { spec: spec.clone(), address, shares })
+}
+
+/// Binds all of them, or none.
+pub fn bind_all<'a>(specs: impl Iterator<Item = &'a Listener>, workers: usize) -> Result<Vec<Bound>, BindError> {
+    let mut all = Vec::new();
+    for spec in specs {
+        match bind(spec, workers) {
+            Ok(bound) => all.push(bound),
+            Err(e) => {
+                discard(all);
+                return Err(e);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Closes what was bound and will not be used.
+pub fn discard(bound: Vec<Bound>) {
+    bound.iter().for_each(|bound| remove_socket(&bound.address));
+}
+
+/// Removes the socket file of an address that is listened on no more.
+pub fn remove_socket(address: &Address) {
+    if let Address::Unix(path) = address {
+        // Gone already is as good.
+        let _ = fs::remove_file(path);
+    }
 }
 
 fn bind_tcp(address: SocketAddr, backlog: u32, workers: usize) -> io::Result<(Address, Vec<Share>)> {
@@ -101,10 +129,13 @@ fn no_ipv6(e: &io::Error) -> bool {
 
 fn bind_unix(path: &Path, spec: &Listener, workers: usize) -> io::Result<(Address, Vec<Share>)> {
     remove_stale(path)?;
-    let listener = UnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Before it listens, so that nobody gets in by the permissions it was made with.
     fs::set_permissions(path, fs::Permissions::from_mode(spec.mode))?;
-    rustix::net::listen(&listener, i32::try_from(spec.backlog).unwrap_or(i32::MAX))?;
-    listener.set_nonblocking(true)?;
+    socket.listen(i32::try_from(spec.backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    let listener = UnixListener::from(OwnedFd::from(socket));
     let shares = (0..workers).map(|_| {
         let fd: OwnedFd = listener.try_clone()?.into();
         Ok(Share::Unix(fd.into()))
@@ -125,7 +156,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(_) => fs::remove_file(path),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(e) => Err(e),
     }
 }
 

@@ -7,4 +7,4 @@ mod accept;
 mod bind;
 
 pub use accept::accept;
-pub use bind::{BindError, Bound, Share, bind};
+pub use bind::{BindError, Bound, Share, bind, bind_all, discard, remove_socket};

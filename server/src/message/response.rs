@@ -7,10 +7,7 @@ use rsp_core::balance::InFlight;
 use tokio::time::Instant;
 
 use super::Body;
-use crate::{
-    observe::OpenTunnel,
-    stream::{Buffer, Wire},
-};
+use crate::stream::{Buffer, Wire};
 
 /// A response: a head, and a body or an upgrade.
 pub struct Response {
@@ -64,8 +61,6 @@ pub struct Upgrade {
     pub capacity: usize,
     /// Counts the tunnel as work of its endpoint.
     pub in_flight: InFlight,
-    /// Its place among the open tunnels; dispatch gives it.
-    pub place: Option<OpenTunnel>,
 }
 
 impl Response {

@@ -23,6 +23,8 @@ pub fn messages() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // Where standard error is full or closed, complaining about that on standard error would panic.
+        .log_internal_errors(false)
         .event_format(Line)
         .try_init();
     if unreadable && started.is_ok() {

@@ -12,4 +12,4 @@ mod metrics;
 pub use access_log::{AccessLog, AccessLogs, Record};
 pub use clock::{http_date, http_date_of, now_seconds, timestamp};
 pub use messages::messages;
-pub use metrics::{EndpointCounts, ListenerCounts, Metrics, OpenTunnel, Series, UpstreamCounts};
+pub use metrics::{EndpointCounts, ListenerCounts, Metrics, Series, UpstreamCounts};

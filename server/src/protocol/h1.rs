@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(5);
 const LINGER_SILENCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 20;
 
+/// How long a drain waits for the first request of a connection that has sent nothing yet.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What becomes of the connection after one request.
 enum After {
     /// The next request, of which some bytes may be here.
@@ -44,7 +47,7 @@ enum After {
 }
 
 /// How long a connection keeps the state of a busy one after a request.
-const WARM: Duration = Duration::from_secs(1);
+const WARM: Duration = Duration::from_millis(100);
 
 /// Serves a connection until it ends.
 pub async fn serve(connection: Connection) {
@@ -53,10 +56,10 @@ pub async fn serve(connection: Connection) {
     while await_request(&connection, served, patience).await == Waited::Readable {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
         match Box::pin(busy(&connection, &mut served)).await {
-            After::Nothing if served == 0 => continue,
-            After::Next(_) | After::Nothing => {}
+            After::Next(_) => {}
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
+            After::Nothing => continue,
         }
         let idle_timeout = connection.worker.current().snapshot.config.limits.idle_timeout;
         patience = idle_timeout.saturating_sub(WARM);
@@ -66,6 +69,7 @@ pub async fn serve(connection: Connection) {
 /// Serves requests for as long as the next one comes soon.
 async fn busy(connection: &Connection, served: &mut u64) -> After {
     let mut leftover = None;
+    let warm = connection.worker.current().snapshot.config.limits.idle_timeout.min(WARM);
     loop {
         match one_request(connection, leftover.take(), *served).await {
             After::Next(buffer) => leftover = buffer,
@@ -75,7 +79,6 @@ async fn busy(connection: &Connection, served: &mut u64) -> After {
         if leftover.is_some() {
             continue;
         }
-        let warm = WARM.min(connection.worker.current().snapshot.config.limits.idle_timeout);
         match await_request(connection, *served, warm).await {
             Waited::Readable => {}
             Waited::InVain => return After::Next(None),
@@ -95,33 +98,40 @@ enum Waited {
 
 /// Waits for the first byte of a request without holding a buffer.
 async fn await_request(connection: &Connection, served: u64, patience: Duration) -> Waited {
+    let mut drained_at = None;
     poll_fn(|cx| match connection.wire.poll_readable(cx, Some(patience)) {
         Poll::Ready(Ok(())) => Poll::Ready(Waited::Readable),
         Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::TimedOut => Poll::Ready(Waited::InVain),
         Poll::Ready(Err(_)) => Poll::Ready(Waited::Ended),
+        Poll::Pending if drained_at.is_none() && connection.guard.poll_begun(cx).is_pending() => Poll::Pending,
+        Poll::Pending if served > 0 => Poll::Ready(Waited::Ended),
         // A new connection in a drain is served: its request may be on the way already.
-        Poll::Pending if served > 0 => connection.guard.poll_begun(cx).map(|()| Waited::Ended),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => {
+            let at = *drained_at.get_or_insert_with(|| Instant::now() + LAST_REQUEST);
+            connection.wire.poll_readable_until(cx, at).map(|_| Waited::Ended)
+        }
     })
     .await
 }
 
 async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: u64) -> After {
     let (mut buffer, head) = match read_head(connection, leftover).await {
-        Ok(Begun::Head(buffer, head)) => (buffer, head),
-        Ok(Begun::Nothing) => return After::Nothing,
-        Ok(Begun::End) => return After::Close,
-        Err(fault) => {
-            let answer = connection.worker.refuse(fault);
+        Ok(read) => read,
+        Err(NoHead::Nothing) => return After::Nothing,
+        Err(NoHead::End) => return After::Close,
+        Err(NoHead::Fault(fault)) => {
+            let answer = connection.worker.refuse(fault, connection.wire.peer());
             return send(connection, answer, &Asked::UNKNOWN, None).await;
         }
     };
     let Head { head, bytes } = head;
+    let _counted = connection.worker.metrics.begin_request();
     let slot = Rc::new(Slot::default());
     let wants_next = head.keep_alive && !is_last(connection, served + 1);
     let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
     if matches!(head.method, Method::TRACE | Method::CONNECT) {
-        let answer = connection.worker.refuse(Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT"));
+        let fault = Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT");
+        let answer = connection.worker.refuse(fault, connection.wire.peer());
         return send(connection, answer, &Asked { keep_alive: false, ..asked }, None).await;
     }
     let body = match head.framing {
@@ -168,19 +178,24 @@ impl Asked {
     const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
 }
 
-/// What came of a readable connection.
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box is an allocation a request")]
-enum Begun {
-    /// A head, and what came behind it.
-    Head(Buffer, Head),
-    /// Not a byte yet.
+/// Why there is no head.
+enum NoHead {
+    /// Not a byte has come yet.
     Nothing,
-    /// The end, before a byte.
+    /// The connection ended before a byte.
     End,
+    /// What came is no head, or not in time.
+    Fault(Fault),
+}
+
+impl From<Fault> for NoHead {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 /// Reads one head.
-async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<Begun, Fault> {
+async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<(Buffer, Head), NoHead> {
     let current = connection.worker.current();
     let limits = current.snapshot.head_limits;
     let timeout = current.snapshot.config.limits.head_timeout;
@@ -202,10 +217,10 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
                 match http1::parse_request(filled, &limits) {
                     Ok(Some((head, bytes))) => {
                         buffer.consume(bytes);
-                        return Ok(Begun::Head(buffer, Head { head, bytes }));
+                        return Ok((buffer, Head { head, bytes }));
                     }
                     Ok(None) => {}
-                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string())),
+                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
                 }
             }
         }
@@ -220,7 +235,7 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             None if buffer.is_empty() => {
                 match poll_fn(|cx| Poll::Ready(connection.wire.poll_read(cx, &mut buffer, None))).await {
                     Poll::Ready(read) => read,
-                    Poll::Pending => return Ok(Begun::Nothing),
+                    Poll::Pending => return Err(NoHead::Nothing),
                 }
             }
             // There is something to read already, so this wait mostly costs no look at the clock.
@@ -228,13 +243,13 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
             Some(at) => poll_fn(|cx| connection.wire.poll_read_until(cx, &mut buffer, at)).await,
         };
         match read {
-            Ok(0) if buffer.is_empty() => return Ok(Begun::End),
-            Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head")),
+            Ok(0) if buffer.is_empty() => return Err(NoHead::End),
+            Ok(0) => return Err(Fault::new(Kind::Malformed, "the connection ended inside a head").into()),
             Ok(_) => has_more = true,
             Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Err(Fault::new(Kind::ClientSlow, "no whole head in time"));
+                return Err(Fault::new(Kind::ClientSlow, "no whole head in time").into());
             }
-            Err(_) => return Ok(Begun::End),
+            Err(_) => return Err(NoHead::End),
         }
     }
 }
@@ -253,6 +268,7 @@ fn kind_of(e: http1::HeadError) -> Kind {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
         StatusCode::URI_TOO_LONG => Kind::UriTooLong,
         StatusCode::EXPECTATION_FAILED => Kind::Expectation,
+        StatusCode::NOT_IMPLEMENTED => Kind::TransferCoding,
         _ => Kind::Malformed,
     }
 }
@@ -296,7 +312,7 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 
 /// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
-    let Answer { mut response, ticket, write_timeout } = answer;
+    let Answer { mut response, mut ticket, write_timeout } = answer;
     let body = std::mem::replace(&mut response.body, Body::Empty);
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
     let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
@@ -322,6 +338,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout);
     let sent = poll_fn(|cx| sender.poll(cx)).await;
     let bytes = sender.sent();
+    ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
     match sent {
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.
@@ -338,10 +355,11 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         return After::Close;
     }
     ticket.finish(response.status, bytes);
-    match slot {
-        Some(slot) if keep_alive => After::Next(slot.leftover.take()),
-        // More requests came in one go, and a close with the rest of them unread would destroy this answer.
-        Some(slot) if read_whole && slot.leftover.borrow().is_none() => After::Close,
+    let leftover = slot.and_then(|slot| slot.leftover.take());
+    match read_whole {
+        true if keep_alive => After::Next(leftover),
+        // A close with input unread is a reset, which may overtake the answer.
+        true if leftover.is_none() && !connection.wire.has_unread() => After::Close,
         _ => After::Linger,
     }
 }
@@ -384,9 +402,10 @@ fn cut(
 /// Becomes a tunnel; returns the bytes that went to the client.
 async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
-    let Upgrade { wire, leftover, silence, capacity, in_flight, place, .. } = upgrade;
+    let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let _counted = connection.worker.metrics.begin_tunnel();
     let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
-    drop((in_flight, place));
+    drop(in_flight);
     end.back
 }
 

@@ -25,11 +25,12 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Bounds for reading a head, before its site is known: the largest of all sites.
     pub head_limits: HeadLimits,
-    /// Every upstream of the config, those that are only an address in a route included.
+    /// Every upstream that it names.
     pub groups: Vec<Arc<Group>>,
-    /// Sites that are restricted to no listener.
+    /// Counts and logs what belongs to no site.
+    pub nowhere: Arc<SiteInfo>,
     everywhere: Hosts<Arc<Site>>,
-    /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
+    /// Listeners to which sites are restricted.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
 }
 
@@ -98,8 +99,7 @@ impl Snapshot {
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
         for spec in &config.sites {
-            let site = Arc::new(Site::build(spec, &config, shared)?);
-            groups.extend(site.table.values().filter_map(|route| route.handler.group().cloned()));
+            let site = Arc::new(Site::build(spec, &config, shared, &mut groups)?);
             let hosts = spec.hosts.iter().map(|host| (host.clone(), Arc::clone(&site)));
             match &spec.listeners {
                 None => everywhere.extend(hosts),
@@ -111,11 +111,14 @@ impl Snapshot {
                 }
             }
         }
-        groups.sort_unstable_by_key(Arc::as_ptr);
-        groups.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let with_everywhere = |own: Vec<_>| unique(own.into_iter().chain(everywhere.iter().cloned()).collect());
-        let by_listener = restricted.into_iter().map(|(address, own)| (address, with_everywhere(own))).collect();
-        Ok(Self { head_limits: largest(&config), groups, everywhere: unique(everywhere), by_listener, config })
+        let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
+        let nowhere = Arc::new(SiteInfo {
+            name: "".into(),
+            limits: Arc::clone(&config.limits),
+            access_log: shared.logs.open(&config.access_log)?,
+            series: shared.metrics.series("", ""),
+        });
+        Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -137,14 +140,17 @@ impl Snapshot {
         };
         let table = Table::build(vec![(None, pattern, Arc::new(route))]);
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
-        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info, table }))]);
-        Ok(Self { head_limits: largest(&config), groups: Vec::new(), everywhere, by_listener: HashMap::new(), config })
+        let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
+        let (groups, by_listener) = (Vec::new(), HashMap::new());
+        Ok(Self { head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
+        let Some(site) = own.and_then(|hosts| hosts.find(host)).or_else(|| self.everywhere.find(host)) else {
+            return Found::NoSite;
+        };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),
@@ -157,7 +163,13 @@ impl Snapshot {
 }
 
 impl Site {
-    fn build(spec: &config::Site, config: &Config, shared: &Shared<'_>) -> io::Result<Self> {
+    /// Adds the upstreams of bare addresses to `groups`.
+    fn build(
+        spec: &config::Site,
+        config: &Config,
+        shared: &Shared<'_>,
+        groups: &mut Vec<Arc<Group>>,
+    ) -> io::Result<Self> {
         let name: Arc<str> = spec.hosts.first().map_or("*".to_owned(), ToString::to_string).into();
         let info = Arc::new(SiteInfo {
             limits: Arc::clone(&spec.limits),
@@ -167,6 +179,7 @@ impl Site {
         });
         let routes = spec.routes.iter().map(|route| {
             let built = Arc::new(Route::build(route, &info, shared));
+            groups.extend(built.handler.upstream().cloned());
             (route.method.clone(), route.pattern.clone(), built)
         });
         // Conflicts were found when the config was checked.
@@ -190,7 +203,7 @@ impl Route {
         Self {
             site: Arc::clone(site),
             filters: spec.chain.filters.iter().map(Filter::declared).collect(),
-            series: shared.metrics.series(&site.name, handler.group().map_or("", |group| &group.name)),
+            series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
             handler,
             pattern: spec.pattern.clone(),
         }

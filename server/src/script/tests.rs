@@ -275,24 +275,3 @@ fn one_function_has_one_number_however_often_it_is_named() {
 fn a_string_that_is_caught_by_pcall_does_not_hide_what_was_wrong() {
     assert_eq!(messages("pcall(function() trust { nil, 'x' } end)"), ["1:26 item 1 of this list is nil"]);
 }
-
-/// `cargo test --release -p rsp hundred_thousand -- --ignored --nocapture`
-#[test]
-#[ignore = "takes a while without optimisation"]
-fn a_hundred_thousand_sites_are_evaluated_in_a_second() {
-    let shared = "listen ':80'\nlocal app = upstream 'app' { '127.0.0.1:3000' }\nlocal to = proxy(app)\n
-        for i = 1, 100000 do
-            local routes = {}
-            for j = 1, 10 do routes['/' .. j .. '/*'] = TO end
-            site('s' .. i .. '.example') (routes)
-        end";
-    for (name, text) in
-        [("shared handler", shared.replace("TO", "to")), ("own handlers", shared.replace("TO", "proxy(app)"))]
-    {
-        let start = std::time::Instant::now();
-        let loaded = load_one(&text).unwrap_or_else(|failed| panic!("{}", failed.render()));
-        println!("{name}: {} ms", start.elapsed().as_millis());
-        assert_eq!(loaded.file.statements.len(), 100_002);
-        assert_eq!(loaded.file.statements[100_001].arguments.entries.len(), 10);
-    }
-}

@@ -7,6 +7,8 @@ use std::{
     task::Poll,
 };
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::Wire;
 
 /// Idle connections, the latest first, bounded in number and age.
@@ -17,12 +19,16 @@ pub struct IdleSet {
     max: usize,
     sweeps_max: u32,
     sweep: Cell<u32>,
+    /// How many there were at the last sweep, and the gauge that they were added to.
+    counted: Cell<i64>,
+    gauge: Gauge,
 }
 
 impl IdleSet {
     /// Keeps at most `max` connections, each for at most `sweeps_max` sweeps; one too many is closed at once.
-    pub fn new(max: usize, sweeps_max: u32) -> Self {
-        Self { wires: RefCell::new(Vec::new()), max, sweeps_max, sweep: Cell::new(0) }
+    /// `gauge` counts what the sets of one upstream keep, as of their last sweeps.
+    pub fn new(max: usize, sweeps_max: u32, gauge: Gauge) -> Self {
+        Self { wires: RefCell::new(Vec::new()), max, sweeps_max, sweep: Cell::new(0), counted: Cell::new(0), gauge }
     }
 
     /// The connection used last that is still open and silent; a closed one on the way is dropped.
@@ -53,12 +59,24 @@ impl IdleSet {
                 self.wires.borrow_mut().push((wire, since));
             }
         }
+        self.count(self.len());
         self.len()
+    }
+
+    fn count(&self, now: usize) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.gauge.inc_by(now - self.counted.replace(now));
     }
 
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.wires.borrow().len()
+    }
+}
+
+impl Drop for IdleSet {
+    fn drop(&mut self) {
+        self.count(0);
     }
 }
 

@@ -15,6 +15,7 @@ use rsp_core::{
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::{Endpoint, Group, Pools, connect::connect};
@@ -26,6 +27,9 @@ use crate::{
 
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
 const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
+
+/// 1xx answers before the final one; real servers send one or two.
+const INTERIMS_MAX: usize = 64;
 
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
@@ -83,21 +87,25 @@ impl Pools {
         let mut tries = 0;
         group.budget.request();
         let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
+        let mut costs = false;
         while let Some(index) = group.balance.pick(since_start(outgoing.now), outgoing.seed, &tried) {
-            if tries > 0 && !group.budget.try_retry(since_start(outgoing.now)) {
+            if costs && !group.budget.try_retry(since_start(outgoing.now)) {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
+            }
+            if tries > 0 {
+                group.counts.retries.inc();
             }
             let failed = match self.on_endpoint(group, index, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if tries > 0 {
-                group.counts.retries.inc();
-            }
             outgoing.now = Instant::now();
             tried.insert(index);
             tries += 1;
+            // An endpoint that was not reached had no work of the attempt, so the next one is free; a budget of none
+            // stays none.
+            costs = failed.outcome != Some(Outcome::ConnectFailed) || outgoing.retry.budget <= 0.0;
             last = failed.fault;
             if failed.retry == Retryable::Never || tries >= outgoing.retry.tries {
                 break;
@@ -184,10 +192,9 @@ impl Pools {
                 Ok(response)
             }
             Err(fault) => {
-                let silent = buffer.is_none();
-                let repeatable = silent && sender.body_sent() == 0 && outgoing.method.is_idempotent();
+                let repeatable = buffer.is_none() && sender.body_sent() == 0 && outgoing.method.is_idempotent();
                 outgoing.body = sender.into_body();
-                Err(classify(fault, repeatable, is_reused && silent))
+                Err(classify(fault, repeatable, is_reused))
             }
         }
     }
@@ -219,7 +226,7 @@ enum Sending {
 impl Flight<'_> {
     /// The head of the final response; 1xx ones are passed on.
     async fn answer(&mut self, outgoing: &Outgoing<'_>) -> Result<ResponseHead, Fault> {
-        loop {
+        for _ in 0..INTERIMS_MAX {
             let head = poll_fn(|cx| self.poll_head(cx, outgoing)).await?;
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
@@ -230,7 +237,12 @@ impl Flight<'_> {
             interim.extend_from_slice(b"\r\n");
             let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
             sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
+            // While there is always more to read, no wait would find that the time is over.
+            if self.deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(Fault::new(Kind::UpstreamSlow, "interim answers only, and no response head in time"));
+            }
         }
+        Err(Fault::new(Kind::UpstreamMalformed, "1xx answers without end"))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, outgoing: &Outgoing<'_>) -> Poll<Result<ResponseHead, Fault>> {
@@ -249,10 +261,10 @@ impl Flight<'_> {
                 Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
             }
         }
-        if let Interim::Wire(client) = &outgoing.interim
-            && client.poll_broken(cx).is_ready()
-        {
-            return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
+        if let Interim::Wire(client) = &outgoing.interim {
+            if client.poll_broken(cx).is_ready() {
+                return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
+            }
         }
         Poll::Pending
     }
@@ -349,7 +361,6 @@ fn switch(
         silence: outgoing.silence,
         capacity: outgoing.capacity,
         in_flight: lease.in_flight,
-        place: None,
     }));
     Ok(response)
 }
@@ -361,7 +372,7 @@ fn note(group: &Group, index: usize, outcome: Outcome, at: Instant) {
         endpoint.counts.connect_failures.inc();
     }
     if let Some(ejection) = group.balance.report(index, outcome, since_start(at)) {
-        endpoint.counts.ejections.inc();
+        endpoint.counts.ejected(ejection.for_);
         tracing::warn!(
             "{} of {} failed too often: ejected for {:?}",
             endpoint.names.endpoint,
@@ -380,14 +391,10 @@ fn verdict(response: &Response) -> Outcome {
     }
 }
 
-/// `idle_ended`: the connection was an idle one that ended before the first byte of an answer, which is nobody's fault.
-fn classify(fault: Fault, repeatable: bool, idle_ended: bool) -> Failed {
+fn classify(fault: Fault, repeatable: bool, reused: bool) -> Failed {
     match fault.kind {
-        kind if kind.may_retry() && idle_ended => {
-            let retry = if repeatable { Retryable::Afresh } else { Retryable::Never };
-            Failed { fault, outcome: None, retry }
-        }
-        kind if kind.may_retry() && repeatable => {
+        Kind::UpstreamDead if repeatable && reused => Failed { fault, outcome: None, retry: Retryable::Afresh },
+        Kind::UpstreamDead if repeatable => {
             Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
         }
         Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
@@ -400,6 +407,11 @@ fn bad_answer(fault: Fault) -> Failed {
 }
 
 fn not_connected(e: io::Error) -> Failed {
+    // Ours to answer for: another endpoint would fail alike, and none of them did anything wrong.
+    if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
+        let fault = Fault::new(Kind::Full, format!("connect: {e}"));
+        return Failed { fault, outcome: None, retry: Retryable::Never };
+    }
     let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
     let fault = Fault::new(kind, format!("connect: {e}"));
     Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }

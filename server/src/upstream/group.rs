@@ -12,9 +12,8 @@ use rsp_core::{
     balance::{self, EndpointState, RetryBudget},
     config,
 };
-use tokio::time::Instant;
 
-use super::{connect::Resolved, exchange::since_start};
+use super::connect::Resolved;
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
@@ -82,10 +81,10 @@ impl Registry {
 
     /// The group of an upstream that a function made; one to the same target is the same group.
     pub fn make(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
-        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name)
-            && *group.spec == **spec
-        {
-            return Arc::clone(group);
+        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name) {
+            if *group.spec == **spec {
+                return Arc::clone(group);
+            }
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
@@ -96,11 +95,10 @@ impl Registry {
         group
     }
 
-    /// Makes the groups of one snapshot the declared ones: those of the new config after a reload, those of the
-    /// running one after a reload that failed.
-    pub fn settle(&self, groups: &[Arc<Group>]) {
-        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        *declared = groups.iter().map(|group| (group.name.to_string(), Arc::clone(group))).collect();
+    /// These are the upstreams of the config that runs from now on, or goes on after another one was refused.
+    pub fn settle(&self, running: &[Arc<Group>]) {
+        let by_name = running.iter().map(|group| (group.spec.name.clone(), Arc::clone(group)));
+        *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = by_name.collect();
     }
 
     /// All declared groups, for status and metrics.
@@ -109,15 +107,6 @@ impl Registry {
         let mut groups: Vec<_> = declared.values().cloned().collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         groups
-    }
-
-    /// Brings the gauges of all declared endpoints up to date: who was out is back without telling anybody.
-    pub fn note_availability(&self, now: Instant) {
-        for group in self.declared() {
-            for (index, endpoint) in group.endpoints.iter().enumerate() {
-                endpoint.counts.up.set(group.balance.is_available(index, since_start(now)).into());
-            }
-        }
     }
 
     fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
@@ -140,8 +129,13 @@ impl Registry {
 
     fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
         let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
-        if let Some(known) = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name) {
-            return Arc::clone(known);
+        let known = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name);
+        // Idle connections are kept by the endpoint's id, in sets whose bounds never change.
+        let bounds = |group: &config::Upstream| (group.keepalive, group.keepalive_timeout);
+        if let (Some(known), Some(old)) = (known, old) {
+            if bounds(&old.spec) == bounds(group) {
+                return Arc::clone(known);
+            }
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Endpoint {
@@ -150,7 +144,7 @@ impl Registry {
             address: spec.address.clone(),
             authority: authority(&spec.address),
             resolved: Resolved::default(),
-            state: Arc::default(),
+            state: known.map(|known| Arc::clone(&known.state)).unwrap_or_default(),
             counts: self.metrics.endpoint(&group.name, &spec.name),
         })
     }

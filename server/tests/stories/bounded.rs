@@ -30,6 +30,27 @@ fn a_client_that_reads_a_byte_a_second_costs_little_and_gets_every_byte_in_order
 }
 
 #[test]
+fn many_slow_readers_cost_little_each() {
+    // So many that the allocator's huge pages don't count for much.
+    const READERS: u64 = 48;
+    let origin = Origin::start(|_| Answer::pattern(LARGE));
+    let rsp = proxy(&origin);
+    warm_up(&rsp);
+    let before = rsp.user_memory();
+    let mut clients: Vec<_> = (0..READERS).map(|_| rsp.client()).collect();
+    for client in &mut clients {
+        client.socket().set_receive_buffer(4096).unwrap();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        client.read_head();
+        client.read_slowly(&mut Pattern::new(), 100, Duration::from_millis(20));
+    }
+    let each = rsp.user_memory().saturating_sub(before) / READERS;
+    assert!(each < USER_MEMORY_MAX, "{each} bytes for each slow reader");
+}
+
+#[test]
 fn a_slow_upstream_stops_a_fast_uploader_and_gets_every_byte_in_order() {
     let gate = Gate::new();
     let waits = gate.clone();
@@ -71,4 +92,40 @@ fn warm_up(rsp: &Rsp) {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_head();
     client.read_pattern(&mut Pattern::new(), LARGE);
+}
+
+#[test]
+fn a_storm_of_clients_that_break_off_leaves_nothing_behind() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/large" => Answer::pattern(LARGE),
+        "/never" => Answer::never(),
+        "/chat" => Answer::upgrade("websocket"),
+        _ => Answer::echo(),
+    });
+    let rsp = proxy(&origin);
+    assert_eq!(rsp.client().get("/").status, 200);
+    testkit::eventually(SOON, || origin.connections_open() == 1);
+    let before = rsp.open_descriptors();
+    let begun = [
+        "GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /never HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbegun",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+        "GET / HTTP/1.1\r\nHos",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /large HTTP/1.1\r\nHost: a\r\n\r\nGET / HT",
+    ];
+    for round in 0..10 {
+        let mut clients: Vec<_> = begun.iter().map(|_| rsp.client()).collect();
+        clients.iter_mut().zip(begun).for_each(|(client, bytes)| client.send(bytes));
+        // Each of the first seven reaches the origin but the one without a whole head.
+        origin.wait_for_heads(1 + (round + 1) * 6, SOON);
+        clients.into_iter().for_each(testkit::Client::reset);
+        assert_eq!(rsp.client().get("/").status, 200);
+    }
+    testkit::eventually(SOON, || origin.connections_open() <= 1 + begun.len());
+    testkit::eventually(SOON, || rsp.open_descriptors() <= before + origin.connections_open());
+    let mut client = rsp.client();
+    (0..10).for_each(|_| assert_eq!(client.get("/").status, 200));
 }

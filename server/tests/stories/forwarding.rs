@@ -140,3 +140,45 @@ fn edits_of_a_filter_reach_the_upstream_and_the_client() {
     let received = &origin.received()[0];
     assert_eq!((received.header("x-set"), received.header("x-gone")), (Some("1"), None));
 }
+
+#[test]
+fn an_empty_body_is_stated_as_it_was() {
+    let stated = forwarded("", "", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(stated.header("content-length"), Some("0"));
+    let silent = forwarded("", "", "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((silent.header("content-length"), silent.header("transfer-encoding")), (None, None));
+    let empty = forwarded("", "", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!((empty.body_length, empty.header("transfer-encoding")), (0, Some("chunked")));
+}
+
+#[test]
+fn a_client_on_a_unix_socket_has_no_address_and_may_be_trusted_to_state_one() {
+    for (trust, claimed) in [("", None), ("trust \"unix\"", Some("9.9.9.9"))] {
+        let origin = Origin::echoing();
+        let statements = format!("listen \"unix:$DIR/front.sock\"\n{trust}");
+        let rsp = front(&statements, "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start();
+        let mut client = testkit::Client::connect(&format!("unix:{}", rsp.folder().join("front.sock").display()));
+        assert_eq!(client.request(CLAIMS).status, 200);
+        assert_eq!(fields(&origin.received()[0], &["x-forwarded-for", "x-real-ip"]), [claimed; 2], "{trust}");
+    }
+}
+
+#[test]
+fn fields_keep_their_number_their_order_and_every_byte_of_their_values() {
+    let lines = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Caf\xc3\xa9: no\r\n\r\n";
+    let strange = Origin::start(move |_| testkit::Answer::raw(lines.to_vec()).then(testkit::Step::Close));
+    let rsp = front("", "proxy \"$ORIGIN\"").set("ORIGIN", strange.address()).start();
+    assert_eq!(rsp.client().get("/").status, 502, "a name is ASCII");
+
+    let lines = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a=1\r\nX-Text: caf\xe9 \xc3\xa9\r\nSet-Cookie: b=2\r\n\r\n";
+    let origin = Origin::start(move |_| testkit::Answer::raw(lines.to_vec()));
+    let rsp = front("", "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start();
+    let mut client = rsp.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Text: caf\xe9 \xc3\xa9\r\nX-N: 1\r\nX-N: 2\r\n\r\n");
+    let answer = client.read_response("GET");
+    assert_eq!(answer.head.headers.all("set-cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
+    assert_eq!(answer.header("x-text"), Some("caf\u{fffd} \u{e9}"));
+    let received = &origin.received()[0];
+    assert!(received.raw.windows(8).any(|bytes| bytes == b"caf\xe9 \xc3\xa9\r"), "{}", received.text());
+    assert_eq!(received.request.head.headers.all("x-n").collect::<Vec<_>>(), ["1", "2"]);
+}

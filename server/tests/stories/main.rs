@@ -5,6 +5,8 @@ mod balance;
 mod bounded;
 mod connection;
 mod forwarding;
+mod functions;
+mod hostile;
 mod limits;
 mod original;
 mod paths;

@@ -1,6 +1,6 @@
 //! What a request may not say: it is answered, the connection is closed, and the origin hears nothing of it.
 
-use testkit::{Answer, Client, End, Origin, Rsp, curl};
+use testkit::{Answer, Client, End, Origin, Rsp};
 
 use super::{SOON, proxy};
 
@@ -186,6 +186,15 @@ fn trace_and_connect_are_refused_and_the_connection_is_closed() {
 }
 
 #[test]
+fn a_coding_before_chunked_is_501() {
+    let origin = Origin::replying("never");
+    let rsp = proxy(&origin);
+    let coded = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(rsp.client().request(coded).status, 501);
+    assert!(origin.received().is_empty());
+}
+
+#[test]
 fn an_expectation_nobody_knows_is_417() {
     let origin = Origin::echoing();
     let rsp = proxy(&origin);
@@ -217,18 +226,15 @@ fn refused(rsp: &Rsp, what: &str, bytes: &str) {
 }
 
 #[test]
-fn what_comes_to_no_site_is_counted_too() {
-    let rsp = Rsp::config(
-        "workers(1) listen \"127.0.0.1:$PORT\" admin \"unix:$DIR/admin.sock\"\n\
-         site \"a.test\" (reply(200, \"ok\"))",
-    )
-    .start();
-    assert_eq!(rsp.client().request("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").status, 404);
-    assert_eq!(rsp.client().request("GET / HTTP/1.1\r\n\r\n").status, 400);
-    let socket = rsp.folder().join("admin.sock");
-    let metrics = || curl(&["-sS", "--unix-socket", socket.to_str().unwrap(), "http://admin/metrics"]).text();
-    for status in [400, 404] {
-        let line = format!("rsp_requests_total{{site=\"\",upstream=\"\",status=\"{status}\"}} 1\n");
-        testkit::eventually(SOON, || metrics().contains(&line));
-    }
+fn absolute_forms_without_a_path_or_with_user_information() {
+    let origin = Origin::echoing();
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    assert_eq!(client.request("GET http://example.com HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(client.request("GET http://example.com?x=1 HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    let targets: Vec<_> = origin.received().iter().map(|one| one.request.target.clone()).collect();
+    assert_eq!(targets, ["/", "/?x=1"]);
+    refused(&rsp, "user information", "GET http://u:p@example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    refused(&rsp, "no host", "GET http:///a HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    refused(&rsp, "no host even with one", "GET http://example.com/ HTTP/1.1\r\n\r\n");
 }

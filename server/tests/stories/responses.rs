@@ -162,6 +162,15 @@ fn interim_answers_are_passed_on_as_they_come() {
 }
 
 #[test]
+fn interim_answers_without_end_are_502() {
+    let flood = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+    let origin = Origin::start(move |_| Answer::raw(format!("{flood}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")));
+    let rsp = proxy(&origin);
+    let answer = rsp.client().get("/");
+    assert_eq!((answer.status, answer.informational.len()), (502, 64));
+}
+
+#[test]
 fn answers_without_a_body_have_none_whatever_their_head_says() {
     let origin = Origin::start(|request| {
         let status = &request.target[1..];
@@ -195,6 +204,9 @@ fn a_body_sent_where_none_can_be_is_not_taken_for_the_next_answer() {
         client.request(&format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(client.get("/good").text(), "good", "behind {request}");
     }
+    // Nothing more is read from such a connection, though the next request may have met a clean one.
+    let good = origin.received().into_iter().filter(|one| one.request.target == "/good");
+    assert_eq!(good.map(|one| one.request.on_connection).collect::<Vec<_>>(), [1; 4]);
 }
 
 #[test]
@@ -208,4 +220,27 @@ fn fields_of_the_upstreams_connection_stay_there() {
     }
     assert_eq!((answer.header("x-end"), answer.header("via")), (Some("2"), Some("1.1 rsp")));
     assert!(answer.header("date").is_some());
+}
+
+#[test]
+fn a_head_request_ends_at_the_head_whatever_frames_the_answer() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/chunked" => Answer::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        "/unframed" => Answer::raw("HTTP/1.1 200 OK\r\n\r\n"),
+        _ => Answer::raw("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    });
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    for request in ["HEAD /chunked", "HEAD /unframed", "GET /304", "HEAD /304"] {
+        let answer = client.request(&format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(matches!(answer.status, 200 | 304) && answer.header("content-length") != Some("0"), "{request}");
+    }
+    assert_eq!(origin.connections_opened(), 1);
+}
+
+#[test]
+fn trailers_over_the_limit_are_a_cut() {
+    let origin = Origin::start(|_| Answer::chunked(&["begun"], &"X-Long: yes yes yes yes yes\r\n".repeat(10_000)));
+    let answer = proxy(&origin).client().get("/");
+    assert!(answer.status == 502 || answer.end == End::Cut, "{:?}", answer.end);
 }

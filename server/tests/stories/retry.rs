@@ -97,6 +97,19 @@ fn a_spent_budget_ends_second_attempts() {
 }
 
 #[test]
+fn endpoints_that_restart_one_after_another_cost_no_request() {
+    let mut origins = [Origin::replying("ok"), Origin::replying("ok"), Origin::replying("ok")];
+    let rsp = before(&[&origins[0], &origins[1], &origins[2]], "outlier = { eject = \"1m\" }");
+    let mut client = rsp.client();
+    for index in 0..2 {
+        origins[index].stop();
+        // The first one is still ejected when the second one goes, and only one may be: half of these meet a dead one.
+        assert!((0..150).all(|_| client.get("/").status == 200), "while endpoint {index} was down");
+        origins[index].restart();
+    }
+}
+
+#[test]
 fn all_endpoints_down_is_502_at_once() {
     let rsp = before(&[&refusing(), &refusing()], "");
     let begun = std::time::Instant::now();
@@ -104,4 +117,28 @@ fn all_endpoints_down_is_502_at_once() {
         assert_eq!(rsp.client().get("/").status, 502);
     }
     assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn an_endpoint_that_takes_no_connection_in_time_is_left_for_another_also_by_post() {
+    // A queue of one, filled: the kernel drops every further attempt.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap().to_string();
+    let _waiting = testkit::Client::connect(&address);
+    let live = Origin::echoing();
+    let group = format!(
+        "local app = upstream \"app\" {{ \"{address}\", \"{}\", connect_timeout = \"300ms\" }}",
+        live.address()
+    );
+    let rsp = front(&group, "proxy(app)").start();
+    let mut client = rsp.client();
+    for _ in 0..2 {
+        assert_eq!(client.request(POST).status, 200);
+    }
+    assert_eq!(live.received().len(), 2);
+
+    let alone = front("", &format!("proxy(upstream {{ \"{address}\", connect_timeout = \"300ms\" }})")).start();
+    assert_eq!(alone.client().get("/").status, 504);
 }

@@ -126,6 +126,7 @@ fn an_early_refusal_that_ends_the_upstreams_connection_reaches_an_uploading_clie
     let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
     let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
     assert_eq!((answer.status, answer.text().as_str(), answer.end), (403, "no", End::Framed));
+    sent.unwrap();
 }
 
 #[test]
@@ -152,8 +153,8 @@ fn eight_megabytes_go_both_ways_at_once_intact() {
 
 #[test]
 fn a_slow_stream_outlives_the_time_for_a_head() {
-    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(200)));
-    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let origin = Origin::start(|_| Answer::slow_body(&["a", "b", "c"], Duration::from_millis(400)));
+    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"1s\" }").set("ORIGIN", origin.address()).start();
     assert_eq!(rsp.client().get("/").text(), "abc");
 }
 
@@ -164,4 +165,48 @@ fn an_answer_that_stops_coming_is_a_cut() {
     let answer = rsp.client().get("/");
     assert_eq!((answer.text().as_str(), answer.end), ("ab", End::Cut));
     testkit::eventually(SOON, || origin.connections_open() == 0);
+}
+
+#[test]
+fn an_early_refusal_with_a_reset_behind_it_still_reaches_the_client() {
+    let origin = Origin::start(|_| {
+        let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        Answer(vec![Step::Write(refusal.into()), Step::Reset])
+    });
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+    let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
+    let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+    assert_eq!((answer.status, answer.text().as_str(), answer.end), (413, "no", End::Framed));
+    sent.unwrap();
+}
+
+#[test]
+fn an_upstream_that_takes_no_more_of_an_upload_is_504() {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let origin = Origin::start(move |_| Answer(vec![Step::Pass(waits.clone()), Step::Close]));
+    let limits = "limits { write_timeout = \"300ms\" }";
+    let rsp = front(limits, "proxy \"$ORIGIN\"").set("ORIGIN", origin.address()).start();
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n");
+    let sent = client.send_pattern(&mut Pattern::new(), 32 << 20);
+    let answer = client.try_read_response("POST").unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+    assert_eq!((answer.status, answer.end), (504, End::Framed));
+    gate.open();
+}
+
+#[test]
+fn an_upstream_that_breaks_inside_an_upload_is_502_and_the_upload_is_not_repeated() {
+    let origin = Origin::start(|_| Answer(vec![Step::ReadSome(1000), Step::Reset]));
+    let rsp = proxy(&origin);
+    for method in ["POST", "PUT"] {
+        let mut client = rsp.client();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"));
+        let sent = client.send_pattern(&mut Pattern::new(), 10_000_000);
+        let answer = client.try_read_response(method).unwrap_or_else(|error| panic!("{error}; sent {sent:?}"));
+        assert_eq!(answer.status, 502, "{method}");
+    }
+    assert_eq!(origin.received().len(), 2);
 }

@@ -266,11 +266,13 @@ fn refusal(error: httparse::Error) -> HeadError {
 
 /// httparse takes a bare LF for the end of a line, others don't.
 pub(super) fn lines_end_in_crlf(lines: &[u8]) -> Result<(), HeadError> {
-    let first = lines.first() == Some(&b'\n');
+    let Some((&first, after)) = lines.split_first() else { return Ok(()) };
+    let before = &lines[..after.len()];
     // Without an early exit, so that the compiler looks at many bytes at once.
-    let bare =
-        lines.iter().zip(lines.iter().skip(1)).fold(first, |bare, (&a, &b)| bare | ((b == b'\n') & (a != b'\r')));
-    if bare { Err(HeadError::Malformed("a bare LF")) } else { Ok(()) }
+    let bare = before.iter().zip(after).fold(u8::from(first == b'\n'), |bare, (&before, &byte)| {
+        bare | (u8::from(byte == b'\n') & u8::from(before != b'\r'))
+    });
+    if bare == 0 { Ok(()) } else { Err(HeadError::Malformed("a bare LF")) }
 }
 
 /// How many bytes of a target whose end has not come yet are there.

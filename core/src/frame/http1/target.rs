@@ -118,6 +118,9 @@ fn is_ipv6(text: &[u8]) -> bool {
 }
 
 fn is_name(text: &[u8]) -> bool {
+    if text.iter().all(|byte| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.')) {
+        return true;
+    }
     let mut rest = text;
     while let [byte, after @ ..] = rest {
         rest = match byte {

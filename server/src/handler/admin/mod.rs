@@ -23,7 +23,6 @@ use crate::{
     message::{Request, Response},
     observe::Metrics,
     stream::Peer,
-    upstream::Registry,
 };
 
 /// The handler of the admin listener.
@@ -32,8 +31,6 @@ pub struct Admin {
     pub operations: Operations,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// Upstreams, of which it shows who is out.
-    pub registry: Arc<Registry>,
     /// What a client over TCP must bear; None: nobody gets in over TCP.
     pub token: Option<String>,
 }
@@ -112,7 +109,6 @@ impl Admin {
             Action::Status => self.status().await,
             Action::Metrics => {
                 let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
-                self.registry.note_availability(request.received);
                 Ok(Response::new(StatusCode::OK, self.metrics.render().into()).with(header::CONTENT_TYPE, kind))
             }
             Action::Reload => self.reload().await,

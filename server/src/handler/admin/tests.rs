@@ -24,9 +24,7 @@ impl Api {
     fn new() -> Self {
         let (sender, commands) = mpsc::channel(4);
         let operations = Operations { commands: sender };
-        let metrics = Metrics::new();
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
-        let admin = Admin { operations, metrics, registry, token: Some("open sesame".into()) };
+        let admin = Admin { operations, metrics: Metrics::new(), token: Some("open sesame".into()) };
         Self { admin, commands, reload: Ok(String::new()) }
     }
 

@@ -11,7 +11,7 @@ use rsp_core::{
 
 use super::Context;
 use crate::{
-    error::Fault,
+    error::{Fault, Kind},
     message::{Body, Request, Response},
     stream::Peer,
     upstream::{Endpoint, Group, Outgoing},
@@ -36,6 +36,9 @@ impl Proxy {
         let framing = body.framing();
         let framing = if request.head.framing == Framing::Length(0) { Framing::Length(0) } else { framing };
         let upgrade = spec.upgrade && request.head.upgrade.is_some() && body.framing() == Framing::Empty;
+        if upgrade && is_full(context) {
+            return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
+        }
         let target = stripped(&request, spec.strip.as_deref());
         let peer = match request.client.peer {
             Peer::Ip(address) => Some(address.ip()),
@@ -95,6 +98,13 @@ impl Head<'_> {
             },
         );
     }
+}
+
+/// Whether one tunnel more would be too many. Asked before the upstream is: several that are being opened at once may
+/// overstep the limit by their number.
+fn is_full(context: &Context<'_>) -> bool {
+    let open = usize::try_from(context.metrics.tunnels_open.get()).unwrap_or_default();
+    context.limits.tunnels.is_some_and(|max| open >= max)
 }
 
 /// The raw target without the prefix that `strip` names; what does not begin with it stays whole.

@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     io,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
@@ -48,7 +48,7 @@ pub struct Record<'a> {
     pub target: &'a [u8],
     /// `HTTP/1.1`
     pub version: &'a str,
-    /// What the client was told, or would have been.
+    /// What the client was told; 499: it went away before.
     pub status: u16,
     /// Bytes of the answer that went out.
     pub bytes_out: u64,
@@ -90,7 +90,8 @@ impl AccessLogs {
         let target = match targets.get(&wanted.to).and_then(Weak::upgrade) {
             Some(target) => target,
             None => {
-                let target = Target::open(wanted.to.clone(), wanted.format, self.metrics.clone())?;
+                let target = Target::open(wanted.to.clone(), wanted.format, self.metrics.clone());
+                let target = target.map_err(|e| named(wanted.to.as_deref(), &e))?;
                 targets.retain(|_, target| target.strong_count() > 0);
                 targets.insert(wanted.to.clone(), Arc::downgrade(&target));
                 target
@@ -116,6 +117,11 @@ impl AccessLogs {
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         targets.values().filter_map(Weak::upgrade).collect()
     }
+}
+
+fn named(path: Option<&Path>, e: &io::Error) -> io::Error {
+    let name = path.map_or("standard output".into(), Path::to_string_lossy);
+    io::Error::new(e.kind(), format!("cannot open the access log {name}: {e}"))
 }
 
 impl AccessLog {

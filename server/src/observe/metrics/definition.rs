@@ -30,13 +30,15 @@ macro_rules! metrics {
 
 metrics! {
     REQUESTS = Counter "rsp_requests" ["site", "upstream", "status"]
-        "Requests that were answered; the upstream is empty where rsp answered itself, the site where none was found";
+        "Requests that were answered; the upstream is empty where rsp answered itself";
     REQUEST_SECONDS = Histogram "rsp_request_seconds" ["site", "upstream"]
         "Time from the complete request head to the end of the answer";
     UPSTREAM_SECONDS = Histogram "rsp_upstream_seconds" ["site", "upstream"]
         "Time from the request being sent to the head of the upstream's answer";
     BYTES = Counter "rsp_bytes" ["site", "upstream", "direction"]
         "Bytes of requests (in) and answers (out)";
+    REQUESTS_IN_FLIGHT = Gauge "rsp_requests_in_flight" []
+        "Requests between their head and the end of their answer";
     TUNNELS_OPEN = Gauge "rsp_tunnels_open" []
         "Connections that became tunnels and are open";
     CONNECTIONS_OPEN = Gauge "rsp_connections_open" ["listener"]
@@ -52,7 +54,7 @@ metrics! {
     UPSTREAM_REUSED = Counter "rsp_upstream_connections_reused" ["upstream"]
         "Requests that went over a connection that was open already";
     UPSTREAM_IDLE = Gauge "rsp_upstream_connections_idle" ["upstream"]
-        "Idle connections in the pools, as of the last second";
+        "Idle connections in the pools";
     RETRIES = Counter "rsp_retries" ["upstream"]
         "Second and further attempts of a request";
     CONNECT_FAILURES = Counter "rsp_connect_failures" ["upstream", "endpoint"]

@@ -10,7 +10,11 @@ mod series;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -33,7 +37,10 @@ pub struct Metrics {
     listeners: ByName<1, ListenerCounts>,
     upstreams: ByName<1, UpstreamCounts>,
     endpoints: ByName<2, EndpointCounts>,
-    tunnels_open: Gauge,
+    /// Requests between their head and the end of their answer.
+    pub requests_in_flight: Gauge,
+    /// Connections that became tunnels.
+    pub tunnels_open: Gauge,
     /// Configs that were swapped in.
     pub reloads_ok: Counter,
     /// Configs that were refused.
@@ -46,16 +53,6 @@ pub struct Metrics {
     pub accept_backoffs: Counter,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
-}
-
-/// One open tunnel; counted until it is dropped.
-#[derive(Debug)]
-pub struct OpenTunnel(Arc<Metrics>);
-
-impl Drop for OpenTunnel {
-    fn drop(&mut self) {
-        self.0.tunnels_open.dec();
-    }
 }
 
 /// What one listener counts.
@@ -83,22 +80,37 @@ pub struct UpstreamCounts {
 }
 
 /// What one endpoint of an upstream counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct EndpointCounts {
     /// Connections that could not be opened.
     pub connect_failures: Counter,
     /// Times it was taken out because it failed.
     pub ejections: Counter,
-    /// 1 while it gets requests, 0 while it is out.
-    pub up: Gauge,
+    /// Milliseconds since the first ejection of the process; 0: it was never out.
+    out_until: AtomicU64,
 }
 
-impl Default for EndpointCounts {
-    fn default() -> Self {
-        let up = Gauge::default();
-        up.set(1);
-        Self { connect_failures: Counter::default(), ejections: Counter::default(), up }
+impl EndpointCounts {
+    /// It was taken out for so long. Nobody says when it is back: its time is over then.
+    pub fn ejected(&self, for_: Duration) {
+        self.ejections.inc();
+        self.out_until.store(milliseconds(since_first_ejection() + for_).max(1), Relaxed);
     }
+
+    /// Whether it gets requests.
+    pub fn is_up(&self) -> bool {
+        let until = self.out_until.load(Relaxed);
+        until == 0 || milliseconds(since_first_ejection()) >= until
+    }
+}
+
+fn since_first_ejection() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Default for Metrics {
@@ -134,12 +146,17 @@ impl Metrics {
         self.endpoints.get([upstream, endpoint])
     }
 
-    /// Counts one more tunnel unless `max` are open already.
-    pub fn open_tunnel(self: &Arc<Self>, max: Option<usize>) -> Option<OpenTunnel> {
-        let before = usize::try_from(self.tunnels_open.inc()).unwrap_or_default();
-        // From here on its drop takes it back, whatever follows.
-        let tunnel = OpenTunnel(Arc::clone(self));
-        max.is_none_or(|max| before < max).then_some(tunnel)
+    /// Counts a request in flight until the guard is dropped.
+    pub fn begin_request(&self) -> RequestInFlight<'_> {
+        self.requests_in_flight.inc();
+        RequestInFlight(self)
+    }
+
+    /// Counts an open tunnel until the guard is dropped; the request it began as is no longer in flight meanwhile.
+    pub fn begin_tunnel(&self) -> OpenTunnel<'_> {
+        self.requests_in_flight.dec();
+        self.tunnels_open.inc();
+        OpenTunnel(self)
     }
 
     /// Everything as OpenMetrics 1.0 text, which Prometheus reads; its type is [`Metrics::CONTENT_TYPE`].
@@ -156,6 +173,7 @@ impl Metrics {
             listeners: ByName::new(names),
             upstreams: ByName::new(names),
             endpoints: ByName::new(names),
+            requests_in_flight: Gauge::default(),
             tunnels_open: Gauge::default(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -164,6 +182,27 @@ impl Metrics {
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
         }
+    }
+}
+
+/// Counts one request in flight while it lives.
+#[must_use = "the request counts only as long as this lives"]
+pub struct RequestInFlight<'a>(&'a Metrics);
+
+impl Drop for RequestInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.requests_in_flight.dec();
+    }
+}
+
+/// Counts one open tunnel while it lives.
+#[must_use = "the tunnel counts only as long as this lives"]
+pub struct OpenTunnel<'a>(&'a Metrics);
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.tunnels_open.dec();
+        self.0.requests_in_flight.inc();
     }
 }
 

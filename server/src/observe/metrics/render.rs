@@ -30,6 +30,7 @@ impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         page.requests(&self.series.sorted())?;
+        page.gauges(&defined::REQUESTS_IN_FLIGHT, [([], self.requests_in_flight.get())])?;
         page.gauges(&defined::TUNNELS_OPEN, [([], self.tunnels_open.get())])?;
         page.connections(self)?;
         page.upstreams(self)?;
@@ -81,7 +82,7 @@ impl Page<'_> {
         let all = metrics.endpoints.sorted();
         self.counters(&defined::CONNECT_FAILURES, all.iter().map(|(name, n)| (plain(name), n.connect_failures.get())))?;
         self.counters(&defined::EJECTIONS, all.iter().map(|(name, n)| (plain(name), n.ejections.get())))?;
-        self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.up.get())))
+        self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.is_up().into())))
     }
 
     fn counters<'a, const N: usize>(

@@ -58,6 +58,7 @@ fn the_page_says_what_was_counted() {
         "rsp_endpoint_up{upstream=\"app\",endpoint=\"10.0.0.7:80\"} 1\n",
         "rsp_reloads_total{result=\"ok\"} 0\n",
         "rsp_reloads_total{result=\"failed\"} 1\n",
+        "rsp_requests_in_flight 0\n",
     ] {
         assert!(text.contains(line), "{line}is missing in\n{text}");
     }

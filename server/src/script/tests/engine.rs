@@ -491,19 +491,3 @@ fn a_handler_of_the_file_is_checked_once_and_its_like_on_a_request_each_time() {
     assert!(!Arc::ptr_eq(&proxy("/x"), &proxy("/x")));
     assert_eq!(proxy("/"), proxy("/x"));
 }
-
-/// `cargo test --release -p rsp what_a_call_costs -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn what_a_call_costs() {
-    for body in ["", "return fixed", "return reply(200, request.path .. request.client.ip)"] {
-        let story = story(&format!("local fixed = reply(200, 'x')\nsite '*' (function(request) {body} end)"));
-        let start = std::time::Instant::now();
-        block_on(async {
-            for _ in 0..100_000 {
-                assert!(story.call(0, request("/path", &[("host", "h")], Body::Empty)).await.outcome.is_ok());
-            }
-        });
-        println!("{body:?}: {} ns", start.elapsed().as_nanos() / 100_000);
-    }
-}
