@@ -164,3 +164,29 @@ fn a_dead_upstream_is_502_and_a_slow_one_504() {
     assert_eq!((dead.status, dead.header("content-type")), (502, Some("application/json")));
     assert!(dead.text().starts_with("{\"status\":502,"), "{}", dead.text());
 }
+
+#[test]
+fn an_idle_connection_that_ends_under_a_post_is_no_failure_of_its_endpoint() {
+    let closing = Origin::start(|request| if request.on_connection > 1 { Answer::close() } else { Answer::ok("ok") });
+    let other = Origin::replying("ok");
+    let app = "local app = upstream \"app\" { \"$ORIGIN\", \"$OTHER\", outlier = { failures = 1 } }";
+    let rsp = front(app, "proxy(app)").set("ORIGIN", closing.address()).set("OTHER", other.address()).start();
+    let mut client = rsp.client();
+    assert_eq!((client.get("/").status, client.get("/").status), (200, 200));
+    assert_eq!(client.request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").status, 502);
+    let before = closing.received().len();
+    assert_eq!((client.get("/").status, client.get("/").status), (200, 200));
+    assert_eq!(closing.received().len(), before + 1, "its turn was not its own");
+}
+
+#[test]
+fn connections_to_an_address_in_a_route_outlive_reloads() {
+    let origin = Origin::replying("ok");
+    let rsp = proxy(&origin);
+    let mut client = rsp.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").text(), "ok");
+        assert_eq!(rsp.reload().code, Some(0));
+    }
+    assert_eq!(origin.connections_opened(), 1);
+}
