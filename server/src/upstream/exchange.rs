@@ -262,10 +262,10 @@ impl Flight<'_> {
                 Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
             }
         }
-        if let Interim::Wire(client) = &outgoing.interim {
-            if client.poll_broken(cx).is_ready() {
-                return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
-            }
+        if let Interim::Wire(client) = &outgoing.interim
+            && client.poll_broken(cx).is_ready()
+        {
+            return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
         }
         Poll::Pending
     }
@@ -395,11 +395,11 @@ fn verdict(response: &Response) -> Outcome {
 /// `idle_ended`: the connection was an idle one that ended before the first byte of an answer, which is nobody's fault.
 fn classify(fault: Fault, repeatable: bool, idle_ended: bool) -> Failed {
     match fault.kind {
-        Kind::UpstreamDead if idle_ended => {
+        kind if kind.may_retry() && idle_ended => {
             let retry = if repeatable { Retryable::Afresh } else { Retryable::Never };
             Failed { fault, outcome: None, retry }
         }
-        Kind::UpstreamDead if repeatable => {
+        kind if kind.may_retry() && repeatable => {
             Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
         }
         Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
