@@ -5,6 +5,7 @@ mod balance;
 mod bounded;
 mod connection;
 mod forwarding;
+mod hostile;
 mod limits;
 mod original;
 mod paths;

@@ -1,0 +1,42 @@
+//! Hostile peers: what a client or an upstream may send to get more, or less, than it is due.
+
+use std::time::Instant;
+
+use testkit::{Answer, End, Origin, Step};
+
+use super::{SOON, front};
+
+/// A request that must never be one: it stands inside of a body.
+const EVIL: &str = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn chunked(path: &str, chunk: &str, behind: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n{behind}",
+        chunk.len()
+    )
+}
+
+#[test]
+fn what_stands_in_a_body_that_breaks_off_is_never_read_as_a_request() {
+    let handlers = ["proxy \"$ORIGIN\"", "function(request) return reply(200, request:body()) end"];
+    for handler in handlers {
+        let origin = Origin::replying("ok");
+        let rsp = front("", handler).set("ORIGIN", origin.address()).start();
+        let mut client = rsp.client();
+        client.send(chunked("/", &format!("0\r\n\r\n{EVIL}"), "no size\r\n"));
+        let (answers, end) = client.read_to_end();
+        let answers = String::from_utf8_lossy(&answers);
+        assert!(answers.starts_with("HTTP/1.1 400") && end == End::Closed, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+        assert!(origin.received().iter().all(|one| one.request.target != "/evil"));
+    }
+}
+
+#[test]
+fn what_stands_in_a_body_over_the_limit_that_nobody_reads_is_never_read_as_a_request() {
+    let rsp = front("limits { body = 8 }", "reply(200, \"early\")").start();
+    let mut client = rsp.client();
+    client.send(chunked("/", EVIL, "0\r\n\r\n"));
+    assert_eq!(client.read_response("POST").status, 200);
+    assert_eq!(String::from_utf8_lossy(&client.read_to_end().0), "");
+}
