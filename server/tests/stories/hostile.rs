@@ -40,3 +40,17 @@ fn what_stands_in_a_body_over_the_limit_that_nobody_reads_is_never_read_as_a_req
     assert_eq!(client.read_response("POST").status, 200);
     assert_eq!(String::from_utf8_lossy(&client.read_to_end().0), "");
 }
+
+#[test]
+fn an_answer_that_closes_is_not_lost_to_a_reset_though_more_was_sent() {
+    let body = "x".repeat(1 << 20);
+    let text = format!("reply(200, (\"x\"):rep({}))", body.len());
+    let rsp = front("", &text).start();
+    for _ in 0..5 {
+        let mut client = rsp.client();
+        let more = "more".repeat(20_000);
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n{more}"));
+        assert_eq!(client.read_response("GET").body.len(), body.len());
+        assert_eq!(client.read_to_end().1, End::Closed);
+    }
+}
