@@ -54,3 +54,17 @@ fn an_answer_that_closes_is_not_lost_to_a_reset_though_more_was_sent() {
         assert_eq!(client.read_to_end().1, End::Closed);
     }
 }
+
+#[test]
+fn a_body_that_a_forgotten_coroutine_reads_is_not_forwarded_as_none() {
+    let origin = Origin::echoing();
+    let function = "function(request)
+        coroutine.resume(coroutine.create(function() return request:body() end))
+        return proxy \"$ORIGIN\"
+    end";
+    let rsp = front("", function).set("ORIGIN", origin.address()).start();
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(client.read_response("POST").status, 500);
+    assert!(origin.received().is_empty());
+}
