@@ -68,3 +68,17 @@ fn a_body_that_a_forgotten_coroutine_reads_is_not_forwarded_as_none() {
     assert_eq!(client.read_response("POST").status, 500);
     assert!(origin.received().is_empty());
 }
+
+#[test]
+fn interim_answers_without_end_do_not_outlast_the_timeout() {
+    let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+    let origin = Origin::start(move |_| {
+        (0..2000).fold(Answer::raw(flood.clone()), |answer, _| answer.then(Step::Write(flood.clone().into())))
+    });
+    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let begun = Instant::now();
+    let mut client = rsp.client();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response("GET").status, 504);
+    assert!(begun.elapsed() < SOON);
+}
