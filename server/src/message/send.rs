@@ -109,8 +109,12 @@ impl Sender {
         }
     }
 
+    /// A chunk that another attempt pulled still needs its size line.
     fn has_chunk(&self) -> bool {
-        self.chunk_open || (!self.ended && !self.body.chunk().is_empty())
+        match self.framing {
+            Framing::Chunked => self.chunk_open,
+            _ => !self.ended && !self.body.chunk().is_empty(),
+        }
     }
 
     /// Pulls the next chunk and opens it.
@@ -217,6 +221,34 @@ impl Drop for Sender {
             if heads.len() < HEADS_KEPT {
                 heads.push(head);
             }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{io::AsyncReadExt, net::UnixStream};
+
+    use super::*;
+    use crate::stream::{Peer, Socket};
+
+    /// As after an attempt that failed before its first byte was out.
+    #[test]
+    fn a_chunk_that_is_here_from_the_start_gets_its_size_line() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let wire = Rc::new(Wire::new(Socket::Unix(ours), Peer::Unix));
+            let body = Body::from("chunk");
+            let timeout = Duration::from_secs(10);
+            let mut sender = Sender::new(wire, b"head\r\n\r\n".to_vec(), body, Framing::Chunked, timeout);
+            poll_fn(|cx| sender.poll(cx)).await.unwrap();
+            drop(sender);
+            let mut received = String::new();
+            theirs.read_to_string(&mut received).await.unwrap();
+            assert_eq!(received, "head\r\n\r\n5\r\nchunk\r\n0\r\n\r\n");
         });
     }
 }

@@ -35,6 +35,8 @@ pub struct WireBody {
     trailers: Option<HeaderMap>,
     capacity: usize,
     timeout: Duration,
+    /// Why it broke off: what stands in the buffer then is no longer what was received.
+    fault: Option<Fault>,
     side: Side,
 }
 
@@ -109,7 +111,7 @@ impl WireBody {
             Framing::UntilClose => Decode::UntilClose,
         };
         let buffer = (!buffer.is_empty()).then_some(buffer);
-        Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, side }
+        Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, fault: None, side }
     }
 
     /// The bounds of the request's site, set before the first pull: buffer, wait, and bytes of a chunked body.
@@ -174,8 +176,19 @@ impl WireBody {
         }
     }
 
-    /// Ready with true when there is a chunk, with false at the clean end.
+    /// Ready with true when there is a chunk, with false at the clean end. A fault stays.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        if let Some(fault) = &self.fault {
+            return Poll::Ready(Err(fault.clone()));
+        }
+        let pulled = self.poll_pull(cx);
+        if let Poll::Ready(Err(fault)) = &pulled {
+            self.break_off(fault.clone());
+        }
+        pulled
+    }
+
+    fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         loop {
             if self.ready > 0 {
                 return Poll::Ready(Ok(true));
@@ -200,8 +213,14 @@ impl WireBody {
 
     /// Drives the request body that is still being sent, while the response waits for its reader.
     pub fn poll_background(&mut self, cx: &mut Context<'_>) {
-        // A fault shows up again at the next pull.
-        let _ = self.drive_sending(cx);
+        if let Err(fault) = self.drive_sending(cx) {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn break_off(&mut self, fault: Fault) {
+        self.ready = 0;
+        self.fault = Some(fault);
     }
 
     fn is_finished(&self) -> bool {
@@ -330,17 +349,20 @@ impl WireBody {
 impl Drop for WireBody {
     /// A request body that nobody read, but that is here already, does not cost the connection.
     fn drop(&mut self) {
-        if !matches!(self.side, Side::Request { .. }) || matches!(self.decode, Decode::Done) {
+        let is_over = matches!(self.decode, Decode::Done) || self.fault.is_some();
+        if is_over || !matches!(self.side, Side::Request { .. }) {
             return;
         }
-        let rest = self.ready;
-        self.consume(rest);
-        while !self.is_finished() && self.decode_buffered().unwrap_or(false) {
+        loop {
             let rest = self.ready;
             self.consume(rest);
-        }
-        if self.is_finished() {
-            self.finish();
+            if self.is_finished() {
+                return self.finish();
+            }
+            // After a fault the buffer holds no beginning of a request.
+            if !self.decode_buffered().unwrap_or(false) {
+                return;
+            }
         }
     }
 }

@@ -355,10 +355,12 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         return After::Close;
     }
     ticket.finish(response.status, bytes);
-    match slot.filter(|_| keep_alive) {
-        Some(slot) => After::Next(slot.leftover.take()),
-        None if read_whole => After::Close,
-        None => After::Linger,
+    let leftover = slot.and_then(|slot| slot.leftover.take());
+    match read_whole {
+        true if keep_alive => After::Next(leftover),
+        // A close with input unread is a reset, which may overtake the answer.
+        true if leftover.is_none() && !connection.wire.has_unread() => After::Close,
+        _ => After::Linger,
     }
 }
 

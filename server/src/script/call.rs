@@ -59,8 +59,10 @@ impl Live {
         let state = self.0.0.borrow_mut().take();
         // Nobody but this function takes it.
         let Some(state) = state else { unreachable!("a call ends once") };
+        let abandoned = || Fault::new(Kind::Script, "the function returned while a coroutine of it read the body");
+        let spoiled = state.spoiled.or_else(|| state.reading.then(abandoned));
         let needs_body = !matches!(outcome, Err(_) | Ok(Outcome::Handler(Handler::Reply(_) | Handler::Redirect(_))));
-        match state.spoiled.filter(|_| needs_body) {
+        match spoiled.filter(|_| needs_body) {
             Some(fault) => (state.request, Err(fault)),
             None => (state.request, outcome),
         }

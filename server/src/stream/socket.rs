@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use rustix::net::RecvFlags;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -85,11 +86,20 @@ impl Socket {
 
     /// Ends our direction; the other one stays open.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        let fd = match self {
+        Ok(rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Write)?)
+    }
+
+    /// Whether bytes wait to be read; asks the kernel, which may know of more than the runtime.
+    pub fn has_unread(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(self.as_fd(), &mut [0; 1], flags).is_ok_and(|(n, _)| n > 0)
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
-        };
-        Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+        }
     }
 
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.

@@ -112,6 +112,11 @@ impl Wire {
         self.socket.borrow().shutdown_write()
     }
 
+    /// Whether bytes of the peer wait with the kernel.
+    pub fn has_unread(&self) -> bool {
+        self.socket.borrow().has_unread()
+    }
+
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
     pub fn reset_on_close(&self) {
         self.socket.borrow().reset_on_close();

@@ -237,6 +237,10 @@ impl Flight<'_> {
             interim.extend_from_slice(b"\r\n");
             let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
             sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
+            // While there is always more to read, no wait would find that the time is over.
+            if self.deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(Fault::new(Kind::UpstreamSlow, "interim answers only, and no response head in time"));
+            }
         }
         Err(Fault::new(Kind::UpstreamMalformed, "1xx answers without end"))
     }

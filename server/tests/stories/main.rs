@@ -6,6 +6,7 @@ mod bounded;
 mod connection;
 mod forwarding;
 mod functions;
+mod hostile;
 mod limits;
 mod original;
 mod paths;

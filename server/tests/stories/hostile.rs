@@ -1,0 +1,84 @@
+//! Hostile peers: what a client or an upstream may send to get more, or less, than it is due.
+
+use std::time::Instant;
+
+use testkit::{Answer, End, Origin, Step};
+
+use super::{SOON, front};
+
+/// A request that must never be one: it stands inside of a body.
+const EVIL: &str = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn chunked(path: &str, chunk: &str, behind: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n{behind}",
+        chunk.len()
+    )
+}
+
+#[test]
+fn what_stands_in_a_body_that_breaks_off_is_never_read_as_a_request() {
+    let handlers = ["proxy \"$ORIGIN\"", "function(request) return reply(200, request:body()) end"];
+    for handler in handlers {
+        let origin = Origin::replying("ok");
+        let rsp = front("", handler).set("ORIGIN", origin.address()).start();
+        let mut client = rsp.client();
+        client.send(chunked("/", &format!("0\r\n\r\n{EVIL}"), "no size\r\n"));
+        let (answers, end) = client.read_to_end();
+        let answers = String::from_utf8_lossy(&answers);
+        assert!(answers.starts_with("HTTP/1.1 400") && end == End::Closed, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+        assert!(origin.received().iter().all(|one| one.request.target != "/evil"));
+    }
+}
+
+#[test]
+fn what_stands_in_a_body_over_the_limit_that_nobody_reads_is_never_read_as_a_request() {
+    let rsp = front("limits { body = 8 }", "reply(200, \"early\")").start();
+    let mut client = rsp.client();
+    client.send(chunked("/", EVIL, "0\r\n\r\n"));
+    assert_eq!(client.read_response("POST").status, 200);
+    assert_eq!(String::from_utf8_lossy(&client.read_to_end().0), "");
+}
+
+#[test]
+fn an_answer_that_closes_is_not_lost_to_a_reset_though_more_was_sent() {
+    let body = "x".repeat(1 << 20);
+    let text = format!("reply(200, (\"x\"):rep({}))", body.len());
+    let rsp = front("", &text).start();
+    for _ in 0..5 {
+        let mut client = rsp.client();
+        let more = "more".repeat(20_000);
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n{more}"));
+        assert_eq!(client.read_response("GET").body.len(), body.len());
+        assert_eq!(client.read_to_end().1, End::Closed);
+    }
+}
+
+#[test]
+fn a_body_that_a_forgotten_coroutine_reads_is_not_forwarded_as_none() {
+    let origin = Origin::echoing();
+    let function = "function(request)
+        coroutine.resume(coroutine.create(function() return request:body() end))
+        return proxy \"$ORIGIN\"
+    end";
+    let rsp = front("", function).set("ORIGIN", origin.address()).start();
+    let mut client = rsp.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(client.read_response("POST").status, 500);
+    assert!(origin.received().is_empty());
+}
+
+#[test]
+fn interim_answers_without_end_do_not_outlast_the_timeout() {
+    let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+    let origin = Origin::start(move |_| {
+        (0..2000).fold(Answer::raw(flood.clone()), |answer, _| answer.then(Step::Write(flood.clone().into())))
+    });
+    let rsp = front("", "proxy { \"$ORIGIN\", timeout = \"300ms\" }").set("ORIGIN", origin.address()).start();
+    let begun = Instant::now();
+    let mut client = rsp.client();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_response("GET").status, 504);
+    assert!(begun.elapsed() < SOON);
+}
