@@ -192,9 +192,10 @@ impl Pools {
                 Ok(response)
             }
             Err(fault) => {
-                let repeatable = buffer.is_none() && sender.body_sent() == 0 && outgoing.method.is_idempotent();
+                let silent = buffer.is_none();
+                let repeatable = silent && sender.body_sent() == 0 && outgoing.method.is_idempotent();
                 outgoing.body = sender.into_body();
-                Err(classify(fault, repeatable, is_reused))
+                Err(classify(fault, repeatable, is_reused && silent))
             }
         }
     }
@@ -391,10 +392,14 @@ fn verdict(response: &Response) -> Outcome {
     }
 }
 
-fn classify(fault: Fault, repeatable: bool, reused: bool) -> Failed {
+/// `idle_ended`: the connection was an idle one that ended before the first byte of an answer, which is nobody's fault.
+fn classify(fault: Fault, repeatable: bool, idle_ended: bool) -> Failed {
     match fault.kind {
-        Kind::UpstreamDead if repeatable && reused => Failed { fault, outcome: None, retry: Retryable::Afresh },
-        Kind::UpstreamDead if repeatable => {
+        kind if kind.may_retry() && idle_ended => {
+            let retry = if repeatable { Retryable::Afresh } else { Retryable::Never };
+            Failed { fault, outcome: None, retry }
+        }
+        kind if kind.may_retry() && repeatable => {
             Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
         }
         Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
