@@ -29,8 +29,9 @@ pub struct Snapshot {
     pub groups: Vec<Arc<Group>>,
     /// Counts and logs what belongs to no site.
     pub nowhere: Arc<SiteInfo>,
+    /// Sites that are restricted to no listener.
     everywhere: Hosts<Arc<Site>>,
-    /// Listeners to which sites are restricted.
+    /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
 }
 
@@ -111,7 +112,8 @@ impl Snapshot {
                 }
             }
         }
-        let by_listener = restricted.into_iter().map(|(address, hosts)| (address, unique(hosts))).collect();
+        let with_everywhere = |own: Vec<_>| unique(own.into_iter().chain(everywhere.iter().cloned()).collect());
+        let by_listener = restricted.into_iter().map(|(address, own)| (address, with_everywhere(own))).collect();
         let nowhere = Arc::new(SiteInfo {
             name: "".into(),
             limits: Arc::clone(&config.limits),
@@ -148,9 +150,7 @@ impl Snapshot {
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.and_then(|hosts| hosts.find(host)).or_else(|| self.everywhere.find(host)) else {
-            return Found::NoSite;
-        };
+        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),

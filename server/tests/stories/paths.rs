@@ -69,3 +69,18 @@ fn a_path_that_another_reader_takes_for_another_route_is_400() {
     assert_eq!(guarded.received().len(), 0);
     assert_eq!(open.received().len(), 3);
 }
+
+#[test]
+fn the_nearest_host_wins_also_over_the_sites_of_one_listener() {
+    let rsp = Rsp::config(
+        "workers(1) listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT2\"\n\
+         site { \"*\", listen = \"127.0.0.1:$PORT\" } (reply(200, \"any\"))\n\
+         site \"a.test\" (reply(200, \"exact\"))",
+    )
+    .start();
+    for (port, host, text) in [(1, "a.test", "exact"), (1, "b.test", "any"), (2, "a.test", "exact")] {
+        let mut client = testkit::Client::connect(&format!("127.0.0.1:{}", rsp.port_of(port)));
+        let answer = client.request(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(answer.text(), text, "{host} on listener {port}");
+    }
+}
