@@ -331,7 +331,7 @@ impl WireBody {
         }
         match &mut self.side {
             Side::Request { slot, .. } => {
-                *slot.leftover.borrow_mut() = self.buffer.take();
+                *slot.leftover.borrow_mut() = self.buffer.take().filter(|buffer| !buffer.is_empty());
                 slot.done.set(true);
             }
             Side::Response(lease) => {

@@ -56,10 +56,10 @@ pub async fn serve(connection: Connection) {
     while await_request(&connection, served, patience).await == Waited::Readable {
         // Boxed, so that an idle connection does not pay for the state of a busy one.
         match Box::pin(busy(&connection, &mut served)).await {
-            After::Next(_) => {}
+            After::Nothing if served == 0 => continue,
+            After::Next(_) | After::Nothing => {}
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
-            After::Nothing => continue,
         }
         let idle_timeout = connection.worker.current().snapshot.config.limits.idle_timeout;
         patience = idle_timeout.saturating_sub(WARM);

@@ -103,3 +103,14 @@ fn bodies_over_a_limit_are_413_with_a_length_and_in_chunks() {
     assert_eq!(post("Transfer-Encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n"), 413);
     assert!(origin.received().iter().skip(2).all(|one| !one.complete));
 }
+
+#[test]
+fn a_connection_idles_as_long_after_a_body_as_after_none() {
+    let limits = "limits { head_timeout = \"200ms\", idle_timeout = \"30s\" }";
+    let rsp = front(limits, "reply(200, \"ok\")").start();
+    let mut client = rsp.client();
+    let mut post = || client.request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").status;
+    assert_eq!(post(), 200);
+    assert!(!client.is_closed_within(Duration::from_millis(800)), "closed after the time for a head");
+    assert_eq!(client.get("/").status, 200);
+}
