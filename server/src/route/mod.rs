@@ -29,6 +29,7 @@ pub struct Snapshot {
     pub groups: Vec<Arc<Group>>,
     /// Counts and logs what belongs to no site.
     pub nowhere: Arc<SiteInfo>,
+    /// Sites that are restricted to no listener.
     everywhere: Hosts<Arc<Site>>,
     /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
@@ -149,9 +150,7 @@ impl Snapshot {
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else {
-            return Found::NoSite;
-        };
+        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),

@@ -235,3 +235,13 @@ fn messages_in_single_bytes_pass_as_they_would_whole() {
     }
     assert_eq!(origin.connections_opened(), 1);
 }
+
+#[test]
+fn an_answer_that_closes_survives_what_was_pipelined_behind_its_request() {
+    let rsp = front("limits { requests_per_connection = 1 }", "reply(200, \"last\")").start();
+    let mut client = rsp.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20_000));
+    let answer = client.read_response("GET");
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("last", Some("close")));
+    assert_eq!(client.read_to_end(), (Vec::new(), End::Closed), "a reset");
+}
