@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use testkit::{Answer, End, Origin, Step};
+use testkit::{Answer, End, Origin, Step, eventually};
 
 use super::{SOON, front};
 
@@ -81,4 +81,31 @@ fn interim_answers_without_end_do_not_outlast_the_timeout() {
     client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_response("GET").status, 504);
     assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn descriptors_that_run_out_are_no_fault_of_an_endpoint() {
+    let (one, other) = (Origin::replying("ok"), Origin::replying("ok"));
+    let group = format!("local app = upstream \"app\" {{ \"{}\", \"{}\" }}", one.address(), other.address());
+    let rsp = front(&group, "proxy(app)").descriptors_max(40).start();
+    let mut client = rsp.client();
+    assert_eq!(client.get("/").status, 200);
+    one.close_connections();
+    other.close_connections();
+    let flood: Vec<_> = (0..60).map(|_| rsp.client()).collect();
+    eventually(SOON, || {
+        // The last descriptor may serve a request or two.
+        one.close_connections();
+        other.close_connections();
+        let answer = client.get("/");
+        assert!(answer.status == 200 || answer.header("retry-after") == Some("1"), "{}", answer.status);
+        answer.status == 503
+    });
+    drop(flood);
+    eventually(SOON, || client.get("/").status == 200);
+    let (before_one, before_other) = (one.received().len(), other.received().len());
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert_eq!((one.received().len() - before_one, other.received().len() - before_other), (5, 5));
 }
