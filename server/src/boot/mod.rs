@@ -41,7 +41,8 @@ pub fn check(origin: &Origin) -> ExitCode {
     match load::load(origin) {
         Ok(loaded) => {
             warn(&loaded);
-            print!("{}", load::routing_table(&loaded.config));
+            // Who pipes it into `head` may have seen enough.
+            let _ = std::io::stdout().write_all(load::routing_table(&loaded.config).as_bytes());
             ExitCode::from(ENDED)
         }
         Err(diagnostic) => complain(&diagnostic, BAD_CONFIG),
@@ -49,9 +50,8 @@ pub fn check(origin: &Origin) -> ExitCode {
 }
 
 fn warn(loaded: &Loaded) {
-    if !loaded.warnings.is_empty() {
-        eprint!("{}", loaded.warnings);
-    }
+    // Standard error that is closed leaves nobody to tell.
+    let _ = std::io::stderr().write_all(loaded.warnings.as_bytes());
 }
 
 fn complain(diagnostic: &str, code: u8) -> ExitCode {
