@@ -228,10 +228,10 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
     if request.head.target.as_bytes().len() > limits.uri {
         return Err(Fault::new(Kind::UriTooLong, "the target is longer than this site allows"));
     }
-    if let (Framing::Length(length), Some(max)) = (request.head.framing, limits.body) {
-        if length > max {
-            return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
-        }
+    if let (Framing::Length(length), Some(max)) = (request.head.framing, limits.body)
+        && length > max
+    {
+        return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
     }
     if let Body::Wire(body) = &mut request.body {
         body.bound(limits.buffer, limits.body_timeout, limits.body);

@@ -57,10 +57,10 @@ impl Guard {
         if self.drain.begun.get() {
             return Poll::Ready(());
         }
-        if let Some(place) = self.drain.waiting.borrow_mut().get_mut(self.key) {
-            if place.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                *place = Some(cx.waker().clone());
-            }
+        if let Some(place) = self.drain.waiting.borrow_mut().get_mut(self.key)
+            && place.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            *place = Some(cx.waker().clone());
         }
         Poll::Pending
     }

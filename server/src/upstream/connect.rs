@@ -57,10 +57,10 @@ async fn connect_tcp(address: SocketAddr) -> io::Result<Rc<Wire>> {
 
 impl Resolved {
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        if let Some((at, addresses)) = &*self.lock() {
-            if at.elapsed() < RESOLVED_MAX_AGE {
-                return Ok(addresses.clone());
-            }
+        if let Some((at, addresses)) = &*self.lock()
+            && at.elapsed() < RESOLVED_MAX_AGE
+        {
+            return Ok(addresses.clone());
         }
         match tokio::net::lookup_host((host, port)).await {
             Ok(found) => {

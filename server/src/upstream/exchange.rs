@@ -261,10 +261,10 @@ impl Flight<'_> {
                 Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
             }
         }
-        if let Interim::Wire(client) = &outgoing.interim {
-            if client.poll_broken(cx).is_ready() {
-                return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
-            }
+        if let Interim::Wire(client) = &outgoing.interim
+            && client.poll_broken(cx).is_ready()
+        {
+            return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
         }
         Poll::Pending
     }

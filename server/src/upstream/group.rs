@@ -81,10 +81,10 @@ impl Registry {
 
     /// The group of an upstream that a function made; one to the same target is the same group.
     pub fn make(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
-        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name) {
-            if *group.spec == **spec {
-                return Arc::clone(group);
-            }
+        if let Some(group) = self.declared.lock().unwrap_or_else(PoisonError::into_inner).get(&spec.name)
+            && *group.spec == **spec
+        {
+            return Arc::clone(group);
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
@@ -132,10 +132,10 @@ impl Registry {
         let known = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name);
         // Idle connections are kept by the endpoint's id, in sets whose bounds never change.
         let bounds = |group: &config::Upstream| (group.keepalive, group.keepalive_timeout);
-        if let (Some(known), Some(old)) = (known, old) {
-            if bounds(&old.spec) == bounds(group) {
-                return Arc::clone(known);
-            }
+        if let (Some(known), Some(old)) = (known, old)
+            && bounds(&old.spec) == bounds(group)
+        {
+            return Arc::clone(known);
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Endpoint {
