@@ -31,11 +31,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     observe::messages();
-    match arguments::parse(std::env::args_os()) {
+    let code = match arguments::parse(std::env::args_os()) {
         Ok(Task::Run(origin)) => boot::run(origin),
         Ok(Task::Demo { listen, admin }) => demo::run(&listen, admin),
         Ok(Task::Check(origin)) => boot::check(&origin),
         Ok(Task::Remote(command, target)) => remote::run(command, &target),
         Err(code) => code,
-    }
+    };
+    observe::flush_messages();
+    code
 }

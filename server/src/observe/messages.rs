@@ -9,7 +9,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::timestamp;
+use super::{standard_error::StandardError, timestamp};
 
 /// Sends rsp's messages to standard error from now on; a second call changes nothing.
 ///
@@ -21,7 +21,8 @@ pub fn messages() {
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| StandardError)
+        .log_internal_errors(false)
         .with_ansi(false)
         // Where standard error is full or closed, complaining about that on standard error would panic.
         .log_internal_errors(false)

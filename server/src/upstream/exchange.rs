@@ -15,7 +15,6 @@ use rsp_core::{
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
-use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::{Endpoint, Group, Pools, connect::connect};
@@ -412,14 +411,24 @@ fn bad_answer(fault: Fault) -> Failed {
 }
 
 fn not_connected(e: io::Error) -> Failed {
-    // Ours to answer for: another endpoint would fail alike, and none of them did anything wrong.
-    if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
-        let fault = Fault::new(Kind::Full, format!("connect: {e}"));
-        return Failed { fault, outcome: None, retry: Retryable::Never };
+    if is_of_this_process(&e) {
+        // No endpoint is to be ejected for it, and another one would fail alike.
+        return Failed {
+            fault: Fault::new(Kind::Full, format!("connect: {e}")),
+            outcome: None,
+            retry: Retryable::Never,
+        };
     }
     let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
     let fault = Fault::new(kind, format!("connect: {e}"));
     Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }
+}
+
+/// Whether descriptors or memory ran out here.
+fn is_of_this_process(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    e.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// A time as the pure core knows it: since the process first asked.

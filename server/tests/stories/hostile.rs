@@ -1,8 +1,13 @@
 //! Hostile peers: what a client or an upstream may send to get more, or less, than it is due.
 
-use std::time::Instant;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
 
-use testkit::{Answer, End, Origin, Step};
+use tempfile::TempDir;
+use testkit::{Answer, Client, End, Origin, Step, eventually};
 
 use super::{SOON, front};
 
@@ -81,4 +86,79 @@ fn interim_answers_without_end_do_not_outlast_the_timeout() {
     client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_response("GET").status, 502);
     assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn descriptors_that_run_out_are_no_fault_of_an_endpoint() {
+    let (one, other) = (Origin::replying("ok"), Origin::replying("ok"));
+    let group = format!("local app = upstream \"app\" {{ \"{}\", \"{}\" }}", one.address(), other.address());
+    let rsp = front(&group, "proxy(app)").descriptors_max(40).start();
+    let mut client = rsp.client();
+    assert_eq!(client.get("/").status, 200);
+    one.close_connections();
+    other.close_connections();
+    let flood: Vec<_> = (0..60).map(|_| rsp.client()).collect();
+    eventually(SOON, || {
+        // The last descriptor may serve a request or two.
+        one.close_connections();
+        other.close_connections();
+        let answer = client.get("/");
+        assert!(answer.status == 200 || answer.header("retry-after") == Some("1"), "{}", answer.status);
+        answer.status == 503
+    });
+    drop(flood);
+    eventually(SOON, || client.get("/").status == 200);
+    let (before_one, before_other) = (one.received().len(), other.received().len());
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert_eq!((one.received().len() - before_one, other.received().len() - before_other), (5, 5));
+}
+
+/// rsp whose messages go into a pipe that the test holds; every request to it is a 502, and so a message.
+fn with_messages_unread() -> (Child, String, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rsp"))
+        .args(["proxy", "--listen", "127.0.0.1:0", "127.0.0.1:1"])
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim_end().trim_end_matches('.').rsplit(' ').next().unwrap().to_owned();
+    (child, format!("127.0.0.1:{port}"), folder)
+}
+
+#[test]
+fn messages_that_nobody_reads_stop_no_request_and_no_end() {
+    let (mut child, address, _folder) = with_messages_unread();
+    let mut client = Client::connect(&address);
+    let path = format!("/{}", "x".repeat(4000));
+    for _ in 0..3000 {
+        assert_eq!(client.get(&path).status, 502);
+    }
+    drop(client);
+    terminate(&child);
+    eventually(SOON, || child.try_wait().unwrap().is_some_and(|status| status.success()));
+}
+
+#[test]
+fn messages_with_nowhere_to_go_stop_no_request_and_no_end() {
+    let (mut child, address, _folder) = with_messages_unread();
+    drop((child.stdout.take(), child.stderr.take()));
+    let mut client = Client::connect(&address);
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status, 502);
+    }
+    drop(client);
+    terminate(&child);
+    eventually(SOON, || child.try_wait().unwrap().is_some());
+    assert!(child.wait().unwrap().success());
+}
+
+fn terminate(child: &Child) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
 }
