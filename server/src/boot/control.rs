@@ -245,12 +245,7 @@ impl Control {
 
     async fn try_reload(&mut self) -> Result<String, String> {
         let mut loaded = load::load(&self.origin)?;
-        if loaded.config.workers != self.config.workers {
-            loaded.warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
-        }
-        if admin_address(&loaded.config, &self.origin) != self.admin_address {
-            loaded.warnings.push_str("warning: `admin` can't change on reload; it stays where it was\n");
-        }
+        loaded.warnings.push_str(&self.unchangeable(&loaded.config));
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
         let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
         match self.prepare(&loaded).await {
@@ -276,6 +271,25 @@ impl Control {
         });
         self.config = loaded.config;
         Ok(loaded.warnings)
+    }
+
+    /// Warnings about what stays as it was, whatever the new config says.
+    fn unchangeable(&self, new: &Config) -> String {
+        let mut warnings = String::new();
+        if new.workers != self.config.workers {
+            warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
+        }
+        let new_token = new.admin.token != self.config.admin.token;
+        if new_token || admin_address(new, &self.origin) != self.admin_address {
+            warnings.push_str("warning: `admin` can't change on reload; its address and token stay as they were\n");
+        }
+        let changed =
+            |new: &&Listener| self.config.listeners.iter().any(|old| old.address == new.address && old != *new);
+        for Listener { address, .. } in new.listeners.iter().filter(changed) {
+            warnings +=
+                &format!("warning: the options of `listen` {address} can't change on reload; they stay as they were\n");
+        }
+        warnings
     }
 
     /// Builds what `loaded` declares, and lets every worker get ready for it.
