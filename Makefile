@@ -14,14 +14,14 @@ build: ## the release binary, in target/release/rsp
 
 test: needs ## everything that must be green before a merge
 	cargo build --workspace --all-targets --locked
+	$(MAKE) check
+	cargo test --workspace --locked --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		echo cargo nextest run --workspace; cargo nextest run --workspace --locked; \
 	else \
 		echo "cargo-nextest is missing (cargo install cargo-nextest): running cargo test"; \
 		cargo test --workspace --locked --lib --bins --tests; \
 	fi
-	cargo test --workspace --locked --doc
-	$(MAKE) check
 
 check: ## what a reader can check without running anything
 	cargo fmt --all --check

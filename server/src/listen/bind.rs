@@ -13,6 +13,8 @@ use std::{
 use rsp_core::config::{Address, Listener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::stream::KEEPALIVE;
+
 /// The sockets of one `listen`.
 pub struct Bound {
     /// As configured.
@@ -111,8 +113,9 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     if share {
         socket.set_reuse_port(true)?;
     }
-    // Accepted connections inherit it, which spares each one a system call.
+    // Accepted connections inherit these, which spares each one the system calls.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     if !share {

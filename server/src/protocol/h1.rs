@@ -322,7 +322,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     write_client_response(
         &mut head,
         &Clientward {
-            status: response.status,
+            status: on_the_wire(response.status),
             headers: &response.headers,
             framing,
             content_length: response.stated_length.or_else(|| stated(&body, &asked.method)),
@@ -362,6 +362,11 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         true if leftover.is_none() && !connection.wire.has_unread() => After::Close,
         _ => After::Linger,
     }
+}
+
+/// 499 is a word of the log: a client that ended its direction inside its body reads a 400.
+fn on_the_wire(status: StatusCode) -> StatusCode {
+    if status.as_u16() == 499 { StatusCode::BAD_REQUEST } else { status }
 }
 
 /// The length that the answer to `HEAD` states for the body it leaves out.
@@ -404,6 +409,7 @@ async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
     let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
     let _counted = connection.worker.metrics.begin_tunnel();
+    wire.probe_peer();
     let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
     drop(in_flight);
     end.back

@@ -6,13 +6,19 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use rustix::net::RecvFlags;
+use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+
+/// A peer that vanished is noticed after two minutes, also where no time-out of ours runs: in a tunnel.
+pub const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
 
 /// A connected byte stream.
 pub enum Socket {
@@ -110,7 +116,15 @@ impl Socket {
         }
     }
 
-    /// Ready when the connection broke; asks the kernel only when there was an event.
+    /// Lets the kernel find out whether the peer is still there, for as long as nothing else does.
+    pub fn probe_peer(&self) {
+        if let Self::Tcp(stream) = self {
+            // A socket that can't be probed is only noticed later.
+            let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+        }
+    }
+
+    /// Ready when the connection broke, unless there are unread bytes before the break; asks the kernel only when there was an event.
     pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_readable(cx).is_pending() {
             return Poll::Pending;

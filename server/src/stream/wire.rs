@@ -107,6 +107,11 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// Lets the kernel find out whether the peer is still there.
+    pub fn probe_peer(&self) {
+        self.socket.borrow().probe_peer();
+    }
+
     /// Ends our direction; the other one stays open.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.socket.borrow().shutdown_write()
