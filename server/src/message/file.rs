@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     os::{fd::BorrowedFd, unix::fs::FileExt},
+    rc::Rc,
 };
 
 use crate::{
@@ -19,7 +20,7 @@ const PIECE: usize = 64 << 10;
 
 /// A range of a file.
 pub struct FileBody {
-    file: File,
+    file: Rc<File>,
     offset: u64,
     remaining: u64,
     buffer: Option<Buffer>,
@@ -27,7 +28,7 @@ pub struct FileBody {
 
 impl FileBody {
     /// `length` bytes of `file` from `offset`.
-    pub fn new(file: File, offset: u64, length: u64) -> Self {
+    pub fn new(file: Rc<File>, offset: u64, length: u64) -> Self {
         Self { file, offset, remaining: length, buffer: None }
     }
 
@@ -44,7 +45,7 @@ impl FileBody {
     /// Sends once from the file to `socket`; 0 means that the file has become shorter.
     pub fn sendfile(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let most = usize::try_from(self.remaining).unwrap_or(usize::MAX);
-        let n = rustix::fs::sendfile(socket, &self.file, Some(&mut self.offset), most)?;
+        let n = rustix::fs::sendfile(socket, &*self.file, Some(&mut self.offset), most)?;
         self.remaining -= n as u64;
         Ok(n)
     }

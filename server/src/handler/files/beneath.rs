@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat, statat},
     io::Errno,
 };
 
@@ -63,6 +63,11 @@ pub fn open(root: &Path, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
             opened => opened,
         }
     })
+}
+
+/// What `path` names, wherever its links lead: only good for finding that it is a file that was opened before.
+pub fn stat(root: &Path, path: &str) -> Result<Stat, Errno> {
+    ROOTS.with_borrow_mut(|roots| statat(roots.get(root, now_seconds())?, path, AtFlags::empty()))
 }
 
 /// What is done about symbolic links on the way.

@@ -1,19 +1,20 @@
 //! Files from a folder: index, validators, ranges, and no way out of the root.
 //!
-//! **Invariant:** a whole answer costs one open and one stat; the body does the rest.
+//! **Invariant:** a whole answer costs one open and one stat, or the stat alone; the body does the rest.
 //! **Invariant:** only regular files are read, and opening never waits: FIFOs, devices and sockets are not found.
 
 mod beneath;
 mod conditions;
+mod kept;
 mod mime;
 
-use std::{fs::File, os::unix::ffi::OsStrExt};
+use std::{fs::File, os::unix::ffi::OsStrExt, rc::Rc};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rsp_core::{config::Files, route::Path};
 use rustix::{
-    fs::{FileType, Stat, fstat},
+    fs::{FileType, Stat},
     io::Errno,
 };
 
@@ -110,13 +111,11 @@ fn without_index(files: &Files, folder: &str) -> Fault {
     }
 }
 
-fn open(files: &Files, below: &str) -> Result<(File, Stat), Fault> {
+fn open(files: &Files, below: &str) -> Result<(Rc<File>, Stat), Fault> {
     if is_hidden(files, below) {
         return Err(not_found());
     }
-    let file = beneath::open(&files.root, below, beneath::READ).map_err(fault)?;
-    let stat = fstat(&file).map_err(fault)?;
-    Ok((file.into(), stat))
+    kept::open(&files.root, below).map_err(fault)
 }
 
 fn is_hidden(files: &Files, below: &str) -> bool {
@@ -127,7 +126,10 @@ fn is_hidden(files: &Files, below: &str) -> bool {
     })
 }
 
-fn answer(request: &Request, file: File, stat: &Stat, name: &str) -> Response {
+/// Fields of an answer, so that their table is made once.
+const FIELDS: usize = 6;
+
+fn answer(request: &Request, file: Rc<File>, stat: &Stat, name: &str) -> Response {
     let (head, size) = (request.head.method == Method::HEAD, stat.st_size.unsigned_abs());
     let validators = Validators::of(stat);
     let (status, offset, length) = match validators.decide(&request.head.headers, !head) {
@@ -150,7 +152,9 @@ fn answer(request: &Request, file: File, stat: &Stat, name: &str) -> Response {
         (_, 0) => Body::Full(bytes::Bytes::new()),
         _ => Body::File(Box::new(FileBody::new(file, offset, length))),
     };
-    let mut response = Response::new(status, body).with(header::CONTENT_TYPE, content_type(name));
+    let mut response = Response::new(status, body);
+    response.headers.reserve(FIELDS);
+    response.headers.insert(header::CONTENT_TYPE, content_type(name));
     response.headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     validators.set(&mut response.headers, now_seconds());
     if status == StatusCode::PARTIAL_CONTENT {

@@ -321,3 +321,28 @@ proptest! {
         })?;
     }
 }
+
+#[test]
+fn a_file_that_is_kept_open_is_never_served_stale() {
+    let site = Site::new();
+    let page = site.files.root.join("index.html");
+    assert_eq!(site.text("/index.html"), "home");
+    fs::write(&page, "rewritten").unwrap();
+    assert_eq!(site.text("/index.html"), "rewritten");
+    fs::write(page.with_extension("new"), "replaced").unwrap();
+    fs::rename(page.with_extension("new"), &page).unwrap();
+    assert_eq!(site.text("/index.html"), "replaced");
+    fs::remove_file(&page).unwrap();
+    assert_eq!(site.status("/index.html"), 404);
+    symlink("../secret", &page).unwrap();
+    assert_eq!(site.status("/index.html"), 404);
+}
+
+#[test]
+fn a_file_that_is_kept_open_is_the_one_below_its_own_root() {
+    let (one, two) = (Site::new(), Site::new());
+    fs::write(two.files.root.join("index.html"), "the other").unwrap();
+    for _ in 0..2 {
+        assert_eq!((one.text("/index.html"), two.text("/index.html")), ("home".into(), "the other".into()));
+    }
+}
