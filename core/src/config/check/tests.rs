@@ -1130,5 +1130,5 @@ fn a_path_is_relative_to_the_file_that_says_it() {
     lua.file.sources[0].path = "conf/site.lua".into();
     let files = lua.make("files", vec![text("../x")], vec![]);
     lua.site("a", vec![("/", files)]);
-    assert!(lua.errors()[0].contains("there is no folder /work/conf/../x"), "{:?}", lua.errors());
+    assert!(lua.errors()[0].contains("there is no folder /etc/conf/../x"), "{:?}", lua.errors());
 }
