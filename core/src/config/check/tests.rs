@@ -132,7 +132,7 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/work"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -1130,5 +1130,5 @@ fn a_path_is_relative_to_the_file_that_says_it() {
     lua.file.sources[0].path = "conf/site.lua".into();
     let files = lua.make("files", vec![text("../x")], vec![]);
     lua.site("a", vec![("/", files)]);
-    assert!(lua.errors()[0].contains("there is no folder /etc/conf/../x"), "{:?}", lua.errors());
+    assert!(lua.errors()[0].contains("there is no folder /srv/conf/../x"), "{:?}", lua.errors());
 }
