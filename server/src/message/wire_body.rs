@@ -11,6 +11,7 @@ use std::{
 use http::HeaderMap;
 use rsp_core::{
     balance::InFlight,
+    config::Limits,
     frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
@@ -74,16 +75,17 @@ pub struct Lease {
 }
 
 impl WireBody {
-    /// A request body. `awaits_continue`: the client waits for a 100 before it sends.
+    /// A request body, with the default bounds until [`bound`](Self::bound) sets the site's. `awaits_continue`: the
+    /// client waits for a 100 before it sends.
     pub fn request(
         wire: Rc<Wire>,
         buffer: Buffer,
         framing: Framing,
-        (capacity, timeout): (usize, Duration),
         (slot, awaits_continue): (Rc<Slot>, bool),
     ) -> Self {
+        let Limits { buffer: capacity, body_timeout, .. } = Limits::default();
         let side = Side::Request { slot, left: u64::MAX, awaits_continue };
-        Self::new(wire, buffer, framing, (capacity, timeout), side)
+        Self::new(wire, buffer, framing, (capacity, body_timeout), side)
     }
 
     /// A response body.

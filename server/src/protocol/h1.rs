@@ -143,8 +143,7 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
             let taken = std::mem::take(&mut buffer);
             let awaits_continue = head.expect_continue && taken.is_empty();
             let wire = Rc::clone(&connection.wire);
-            let settings = (64 << 10, Duration::from_secs(60));
-            Body::Wire(Box::new(WireBody::request(wire, taken, framing, settings, (Rc::clone(&slot), awaits_continue))))
+            Body::Wire(Box::new(WireBody::request(wire, taken, framing, (Rc::clone(&slot), awaits_continue))))
         }
     };
     if !buffer.is_empty() {

@@ -326,42 +326,23 @@ fn respond(
     lease: Lease,
     outgoing: &Outgoing<'_>,
 ) -> Result<Box<Response>, Failed> {
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(head, wire, buffer, lease, outgoing);
-    }
     let mut response = Box::new(Response::new(head.status, Body::Empty));
     response.headers = head.headers;
     response.via = Some(head.version);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(protocol) = head.upgrade.filter(|_| outgoing.upgrade && lease.sending.is_none()) else {
+            return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
+        };
+        let (silence, capacity, in_flight) = (outgoing.silence, outgoing.capacity, lease.in_flight);
+        response.upgrade = Some(Box::new(Upgrade { protocol, wire, leftover: buffer, silence, capacity, in_flight }));
+        return Ok(response);
+    }
     response.stated_length = head.content_length;
     let settings = (outgoing.capacity, outgoing.body_timeout);
     let mut body = WireBody::response(wire, buffer, head.framing, settings, lease);
     if !body.end_if_empty() {
         response.body = Body::Wire(Box::new(body));
     }
-    Ok(response)
-}
-
-fn switch(
-    head: ResponseHead,
-    wire: Rc<Wire>,
-    leftover: Buffer,
-    lease: Lease,
-    outgoing: &Outgoing<'_>,
-) -> Result<Box<Response>, Failed> {
-    let Some(protocol) = head.upgrade.filter(|_| outgoing.upgrade && lease.sending.is_none()) else {
-        return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
-    };
-    let mut response = Box::new(Response::new(head.status, Body::Empty));
-    response.via = Some(head.version);
-    response.headers = head.headers;
-    response.upgrade = Some(Box::new(Upgrade {
-        protocol,
-        wire,
-        leftover,
-        silence: outgoing.silence,
-        capacity: outgoing.capacity,
-        in_flight: lease.in_flight,
-    }));
     Ok(response)
 }
 
