@@ -80,7 +80,7 @@ impl Close {
     pub(super) fn payload(code: CloseCode, reason: &str) -> Vec<u8> {
         let end = reason.floor_char_boundary(CONTROL_MAX - 2);
         let mut payload = code.get().to_be_bytes().to_vec();
-        payload.extend_from_slice(reason[..end].as_bytes());
+        payload.extend_from_slice(&reason.as_bytes()[..end]);
         payload
     }
 }
