@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod balance;
+pub mod channel;
 pub mod config;
 pub mod frame;
 pub mod head;
