@@ -1,4 +1,5 @@
 //! Codecs: bytes to heads and messages and back, one protocol a file.
 
+pub mod event_stream;
 pub mod http1;
 pub mod websocket;
