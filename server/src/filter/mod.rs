@@ -1,14 +1,20 @@
 //! The closed set of filters: what happens to a request before its handler and to the answer after it.
+//!
+//! **Invariant:** an answer meets, in reverse, exactly the filters that let its request pass.
+
+mod allow;
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue, StatusCode};
 use rsp_core::{
     config::{self, FunctionId, HeaderEdits, Networks},
     head,
 };
 
 use crate::{
-    error::{Fault, Kind},
+    error::Fault,
+    handler::Context,
     message::{Request, Response},
 };
 
@@ -24,6 +30,27 @@ pub enum Filter {
     Function(FunctionId),
 }
 
+/// What becomes of a request on its way in; a [`Fault`] in its place ends it with the page of its kind.
+#[allow(dead_code, reason = "the filters that answer come next")]
+pub enum Pass {
+    /// On to the next filter, then to the handler.
+    Go,
+    /// This is the answer; the filters before this one see it on the way out.
+    Answer(Box<Response>),
+    /// The page of this refusal is the answer.
+    Refuse(Box<Refusal>),
+}
+
+/// A fault whose status the config chose, or whose answer says in a field what would help.
+pub struct Refusal {
+    /// For the log.
+    pub fault: Fault,
+    /// For the client.
+    pub status: StatusCode,
+    /// `Retry-After`, or a challenge.
+    pub field: Option<(HeaderName, HeaderValue)>,
+}
+
 impl Filter {
     /// A declared filter.
     pub fn declared(filter: &config::Filter) -> Self {
@@ -35,19 +62,18 @@ impl Filter {
         }
     }
 
-    /// On the way in; a fault ends the request.
-    pub fn inward(&self, request: &mut Request) -> Result<(), Fault> {
+    /// On the way in. A filter that has to wait is awaited by dispatch, in a box of its own, as functions are.
+    pub fn inward(&self, request: &mut Request, _context: &Context<'_>) -> Result<Pass, Fault> {
         match self {
-            Self::Allow(networks) if !networks.contains(request.client.ip) => {
-                Err(Fault::new(Kind::Forbidden, "not in allow"))
-            }
-            Self::Deny(networks) if networks.contains(request.client.ip) => Err(Fault::new(Kind::Forbidden, "in deny")),
+            Self::Allow(networks) => allow::allow(networks, request),
+            Self::Deny(networks) => allow::deny(networks, request),
             Self::Headers(edits) => {
                 head::edit(&mut request.head.headers, &edits.request);
                 Ok(())
             }
-            Self::Allow(_) | Self::Deny(_) | Self::Function(_) => Ok(()),
+            Self::Function(_) => Ok(()),
         }
+        .map(|()| Pass::Go)
     }
 
     /// On the way out.
