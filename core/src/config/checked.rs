@@ -11,6 +11,10 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+mod auth;
+
+pub use auth::{Auth, ForwardAuth};
+
 pub use super::raw::FunctionId;
 
 /// A whole checked config.
@@ -304,6 +308,8 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass.
+    Auth(Arc<Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
     /// Returns a handler, or nil to go on.

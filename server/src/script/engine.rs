@@ -144,7 +144,8 @@ impl Engine {
 
     fn check(&self, made: &Made, visit: Visit<'_>) -> Result<Handler, Fault> {
         let texts = self.sources.texts();
-        let context = Context { folder: &self.folder, admin_socket: &self.admin_socket, probe: &files::probe };
+        let (probe, read) = (&files::probe, &files::read_small);
+        let context = Context { folder: &self.folder, admin_socket: &self.admin_socket, probe, read };
         let upstream = |name: &str| self.declared(name);
         let request = RequestContext { context, sources: texts, upstream: &upstream, pattern: visit.route };
         check_handler(made, &request).map_err(|error| {

@@ -13,6 +13,8 @@ use super::sources::Sources;
 
 /// Bytes of one file; a config of a million routes has 40 MiB.
 const FILE_MAX: u64 = 256 << 20;
+/// Bytes of a file that an option names: 10,000 users have 1 MiB.
+const SMALL_MAX: u64 = 1 << 20;
 /// Files of one config.
 const FILES_MAX: usize = 100_000;
 
@@ -95,20 +97,28 @@ impl Finder {
     }
 }
 
+/// The text of a file that an option names, 1 MiB at most; the error is a sentence that names it.
+pub fn read_small(path: &Path) -> Result<String, String> {
+    read_at_most(path, SMALL_MAX)
+}
+
 /// The text of a file; the error is a sentence without the word error.
 pub(super) fn read(path: &Path) -> Result<Arc<str>, String> {
+    read_at_most(path, FILE_MAX).map(|text| without_shebang(text).into())
+}
+
+fn read_at_most(path: &Path, most: u64) -> Result<String, String> {
     let unreadable = |e: io::Error| format!("cannot open {}: {}", path.display(), reason(&e));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("{} is larger than {} MiB", path.display(), most >> 20));
     }
-    let text = String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(bytes).map_err(|e| {
         let line = 1 + memchr::memchr_iter(b'\n', &e.as_bytes()[..e.utf8_error().valid_up_to()]).count();
         format!("{}:{line}: the file is not UTF-8", path.display())
-    })?;
-    Ok(without_shebang(text).into())
+    })
 }
 
 /// What the operating system says, without its number.

@@ -48,6 +48,7 @@ impl Checker<'_> {
         match made.what {
             "allow" => Some(Filter::Allow(arguments.networks())),
             "deny" => Some(Filter::Deny(arguments.networks())),
+            "auth" => self.auth(made, &arguments.settings).map(Filter::Auth),
             "headers" => {
                 let mut edit = |name| arguments.settings.table(name).map(|settings| self.header_edit(settings));
                 let (request, response) = (edit("request"), edit("response"));
@@ -70,7 +71,7 @@ impl Checker<'_> {
     /// A proxy; those without options are one for each upstream, as a file may have a million of them.
     fn proxy(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Arc<Proxy>> {
         let target = match arguments.positional.first() {
-            Some((Some(Setting::Raw(value)), place)) => self.target(value, *place),
+            Some((Some(Setting::Raw(value)), place)) => self.target("proxy", value, *place),
             _ => None,
         };
         if !arguments.settings.given.is_empty() {

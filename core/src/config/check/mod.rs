@@ -1,5 +1,6 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod auth;
 mod fields;
 mod handler;
 mod legacy;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use super::{
-    checked::{Address, Config, Handler, Proxy, Upstream},
+    checked::{Address, Auth, Config, Handler, Proxy, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// The text of a small file that an option names; the error is a sentence that names it.
+    pub read: &'a dyn Fn(&Path) -> Result<String, String>,
 }
 
 /// What is at a path.
@@ -110,6 +113,8 @@ struct Checker<'a> {
     plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// By the address of what the constructor returned, which lives as long as the file.
+    auths: HashMap<usize, Option<Arc<Auth>>>,
 }
 
 impl<'a> Checker<'a> {
@@ -122,6 +127,7 @@ impl<'a> Checker<'a> {
             running,
             plain_proxies: HashMap::new(),
             hidden: Vec::new(),
+            auths: HashMap::new(),
         }
     }
 

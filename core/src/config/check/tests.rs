@@ -1,5 +1,6 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
+mod auth;
 mod routes;
 mod sites;
 mod upstreams;
@@ -12,6 +13,9 @@ use crate::config::{
     options as table_of_options,
     raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
 };
+
+/// Of `open sesame`, as cheap as bcrypt can be.
+const HASH: &str = "$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS";
 
 /// A file in which every call stands on a line of its own.
 #[derive(Default)]
@@ -136,7 +140,16 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    fn read(path: &Path) -> Result<String, String> {
+        match path.to_str().unwrap() {
+            "/etc/rsp/htpasswd" => Ok(format!("# ours\nalice:{HASH}\nbob:{HASH}\n")),
+            "/etc/rsp/wrong" => Ok(format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n")),
+            "/etc/rsp/old" => Ok((0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect()),
+            other => Err(format!("cannot open {other}: No such file or directory")),
+        }
+    }
+    let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
+    Context { folder, admin_socket, probe: &probe, read: &read }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.

@@ -9,6 +9,7 @@ mod statements;
 mod upstream;
 mod values;
 
+pub(super) use filters::FORWARD;
 pub(super) use handlers::RETRY;
 pub(super) use statements::SITE;
 pub(super) use upstream::{ENDPOINT, OUTLIER, UPSTREAM};
