@@ -24,7 +24,7 @@ pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
-pub use peer::{Nginx, PythonHttpServer, curl};
+pub use peer::{Nginx, PythonHttpServer, curl, htpasswd};
 pub use program::{Output, Program, Stream};
 pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;

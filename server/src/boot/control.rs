@@ -93,6 +93,7 @@ impl Control {
         let shared = Shared {
             registry: Arc::new(Registry::new(Arc::clone(&metrics))),
             metrics: Arc::clone(&metrics),
+            auth: Arc::default(),
             connections: Arc::default(),
         };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
@@ -191,7 +192,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
+        let shared = parts(&self.shared, &self.logs);
         let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
@@ -358,9 +359,12 @@ impl Handle {
     }
 }
 
+fn parts<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs, auth: &shared.auth }
+}
+
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
 }

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     dispatch::{Current, Worker},
+    filter::auth,
     limit::Connections,
     listen::{Share, accept},
     observe::Metrics,
@@ -23,6 +24,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Who was let pass by `auth`.
+    pub auth: Arc<auth::Known>,
     /// Open connections of the process.
     pub connections: Arc<Connections>,
 }

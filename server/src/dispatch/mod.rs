@@ -171,12 +171,18 @@ impl Worker {
                         break;
                     }
                 }
-                // One that waits gets an arm like the function's, boxed: its wait must not grow every request's future.
-                filter => match filter.inward(&mut request, &context)? {
-                    Pass::Go => {}
-                    Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
-                    Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
-                },
+                filter => {
+                    // One that waits has an arm like the function's, boxed: its wait must not grow every request's future.
+                    let pass = match filter {
+                        Filter::Auth(auth) => Box::pin(auth.inward(&mut request, &context, ticket.user())).await?,
+                        filter => filter.inward(&mut request, &context)?,
+                    };
+                    match pass {
+                        Pass::Go => {}
+                        Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
+                        Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
+                    }
+                }
             }
         }
         if let (None, Handler::Function(id)) = (&made, &route.handler) {

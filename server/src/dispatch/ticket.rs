@@ -26,6 +26,8 @@ pub struct Ticket {
     place: Place,
     answered: Option<Answered>,
     fault: Option<Fault>,
+    /// Who is known to have sent it.
+    user: Option<Box<str>>,
     logged: Option<Box<Logged>>,
 }
 
@@ -53,6 +55,7 @@ impl Ticket {
             place: Place::Nowhere,
             answered: None,
             fault: None,
+            user: None,
             logged: None,
         }
     }
@@ -71,6 +74,7 @@ impl Ticket {
             place: Place::Site(Arc::clone(nowhere)),
             answered: None,
             fault: None,
+            user: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
         }
     }
@@ -104,6 +108,11 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+    }
+
+    /// Where the name goes of whoever is known to have sent the request.
+    pub(super) fn user(&mut self) -> &mut Option<Box<str>> {
+        &mut self.user
     }
 
     /// Remembers why the request failed; the first reason stands.
@@ -158,6 +167,7 @@ impl Ticket {
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
+            user: self.user.as_deref(),
             time: SystemTime::now(),
             method: head.map_or("-", |head| head.method.as_str()),
             target: head.map_or(b"-", |head| head.target.as_bytes()),

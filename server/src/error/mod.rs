@@ -33,10 +33,14 @@ pub enum Kind {
     ClientSlow,
     /// The client went away.
     ClientGone,
+    /// Nobody who is known, or another password.
+    Unauthorized,
     /// Refused by `allow`, `deny` or a token.
     Forbidden,
     /// A bound of rsp's own is reached.
     Full,
+    /// The server that `auth` asks gave no answer, or none that decides.
+    AuthUnavailable,
     /// No connection to any endpoint, or one that broke before it answered.
     UpstreamDead,
     /// An answer that breaks RFC 9112.
@@ -86,8 +90,10 @@ impl Kind {
             Self::TransferCoding => (501, Client, false),
             Self::ClientSlow => (408, Client, false),
             Self::ClientGone => (499, Client, false),
+            Self::Unauthorized => (401, Client, false),
             Self::Forbidden => (403, Client, false),
             Self::Full => (503, Ours, false),
+            Self::AuthUnavailable => (503, Upstream, false),
             Self::UpstreamDead => (502, Upstream, true),
             Self::UpstreamMalformed | Self::UpstreamCut => (502, Upstream, false),
             Self::UpstreamSlow => (504, Upstream, false),
@@ -118,8 +124,10 @@ impl Kind {
             Self::TransferCoding => "transfer_coding",
             Self::ClientSlow => "client_slow",
             Self::ClientGone => "client_gone",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Full => "full",
+            Self::AuthUnavailable => "auth_unavailable",
             Self::UpstreamDead => "upstream_dead",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamCut => "upstream_cut",

@@ -3,6 +3,7 @@
 //! **Invariant:** an answer meets, in reverse, exactly the filters that let its request pass.
 
 mod allow;
+pub mod auth;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::{
     error::Fault,
     handler::Context,
     message::{Request, Response},
+    upstream::{Group, Registry},
 };
 
 /// A filter that is ready to run.
@@ -24,14 +26,23 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass; dispatch awaits it.
+    Auth(Box<auth::Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
     /// A function that may answer; dispatch runs it.
     Function(FunctionId),
 }
 
+/// What filters share, and what outlives them.
+pub struct Shared<'a> {
+    /// Upstreams by name.
+    pub registry: &'a Registry,
+    /// Who was let pass.
+    pub auth: &'a Arc<auth::Known>,
+}
+
 /// What becomes of a request on its way in; a [`Fault`] in its place ends it with the page of its kind.
-#[allow(dead_code, reason = "the filters that answer come next")]
 pub enum Pass {
     /// On to the next filter, then to the handler.
     Go,
@@ -52,13 +63,24 @@ pub struct Refusal {
 }
 
 impl Filter {
-    /// A declared filter.
-    pub fn declared(filter: &config::Filter) -> Self {
+    /// A declared filter of the site of that name.
+    pub fn declared(filter: &config::Filter, site: &str, shared: &Shared<'_>) -> Self {
         match filter {
             config::Filter::Allow(networks) => Self::Allow(networks.clone()),
             config::Filter::Deny(networks) => Self::Deny(networks.clone()),
+            config::Filter::Auth(spec) => {
+                Self::Auth(Box::new(auth::Auth::declared(spec, site, shared.auth, shared.registry)))
+            }
             config::Filter::Headers(edits) => Self::Headers(Arc::clone(edits)),
             config::Filter::Function(id) => Self::Function(*id),
+        }
+    }
+
+    /// The running upstream that requests are sent to besides.
+    pub fn upstream(&self) -> Option<&Arc<Group>> {
+        match self {
+            Self::Auth(auth) => auth.upstream(),
+            _ => None,
         }
     }
 
@@ -71,7 +93,7 @@ impl Filter {
                 head::edit(&mut request.head.headers, &edits.request);
                 Ok(())
             }
-            Self::Function(_) => Ok(()),
+            Self::Auth(_) | Self::Function(_) => Ok(()),
         }
         .map(|()| Pass::Go)
     }

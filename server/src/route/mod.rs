@@ -13,7 +13,7 @@ use rsp_core::{
 };
 
 use crate::{
-    filter::Filter,
+    filter::{self, Filter},
     handler::Handler,
     observe::{AccessLog, AccessLogs, Metrics, Series},
     upstream::{Group, Registry},
@@ -91,6 +91,8 @@ pub struct Shared<'a> {
     pub metrics: &'a Metrics,
     /// Access logs by target.
     pub logs: &'a AccessLogs,
+    /// Who was let pass by `auth`.
+    pub auth: &'a Arc<filter::auth::Known>,
 }
 
 impl Snapshot {
@@ -180,6 +182,7 @@ impl Site {
         let routes = spec.routes.iter().map(|route| {
             let built = Arc::new(Route::build(route, &info, shared));
             groups.extend(built.handler.upstream().cloned());
+            groups.extend(built.filters.iter().filter_map(Filter::upstream).cloned());
             (route.method.clone(), route.pattern.clone(), built)
         });
         // Conflicts were found when the config was checked.
@@ -200,9 +203,11 @@ impl Site {
 impl Route {
     fn build(spec: &config::Route, site: &Arc<SiteInfo>, shared: &Shared<'_>) -> Self {
         let handler = Handler::declared(&spec.chain.handler, shared.registry);
+        let of_filters = filter::Shared { registry: shared.registry, auth: shared.auth };
+        let filter = |filter| Filter::declared(filter, &site.name, &of_filters);
         Self {
             site: Arc::clone(site),
-            filters: spec.chain.filters.iter().map(Filter::declared).collect(),
+            filters: spec.chain.filters.iter().map(filter).collect(),
             series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
             handler,
             pattern: spec.pattern.clone(),

@@ -1,6 +1,8 @@
 //! Stories of the proxy on the wire: the running binary between raw clients and scripted or real origins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod auth_basic;
+mod auth_forward;
 mod balance;
 mod bounded;
 mod connection;

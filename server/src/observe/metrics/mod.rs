@@ -53,6 +53,23 @@ pub struct Metrics {
     pub accept_backoffs: Counter,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
+    /// What became of requests at `auth`.
+    pub auth: AuthCounts,
+}
+
+/// What became of requests at `auth`.
+#[derive(Debug, Default)]
+pub struct AuthCounts {
+    /// Let pass, after a password was checked or a server asked.
+    pub passed: Counter,
+    /// Let pass, as it was known.
+    pub cached: Counter,
+    /// Answered, mostly 401.
+    pub refused: Counter,
+    /// Answered 503: too many waited.
+    pub full: Counter,
+    /// Answered 503: the auth server gave no answer that decides.
+    pub unavailable: Counter,
 }
 
 /// What one listener counts.
@@ -181,6 +198,7 @@ impl Metrics {
             access_log_errors: Counter::default(),
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
+            auth: AuthCounts::default(),
         }
     }
 }
