@@ -10,6 +10,7 @@ mod forwarding;
 mod functions;
 mod hostile;
 mod limits;
+mod names;
 mod original;
 mod paths;
 mod pool;
