@@ -55,8 +55,8 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { head: 16 << 10, headers: 100, uri: 8 << 10 };
 
     fn question(head: &str, trusted: bool) -> (String, RequestHead) {
-        let mut bytes = head.replace('\n', "\r\n").into_bytes();
-        let (head, _) = parse_request(&mut bytes, &LIMITS).unwrap().unwrap();
+        let bytes = head.replace('\n', "\r\n").into_bytes();
+        let (head, _) = parse_request(&bytes, &LIMITS).unwrap().unwrap();
         let request = Upstreamward {
             head: &head,
             target: b"/auth?x",
@@ -72,7 +72,7 @@ mod tests {
         let mut out = Vec::new();
         write_question(&mut out, &request);
         let text = String::from_utf8(out.clone()).unwrap();
-        let (asked, length) = parse_request(&mut out, &LIMITS).unwrap().unwrap();
+        let (asked, length) = parse_request(&out, &LIMITS).unwrap().unwrap();
         assert_eq!(length, text.len(), "one head and nothing behind it");
         (text, asked)
     }

@@ -18,7 +18,7 @@ use self::ticket::Place;
 pub use self::ticket::Ticket;
 use crate::{
     error::{Fault, Kind},
-    filter::{Filter, Pass, Refusal},
+    filter::{Filter, Pass, Refusal, auth::Auth},
     handler::{Context, Handler},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -174,7 +174,7 @@ impl Worker {
                 filter => {
                     // One that waits has an arm like the function's, boxed: its wait must not grow every request's future.
                     let pass = match filter {
-                        Filter::Auth(auth) => Box::pin(auth.inward(&mut request, &context, ticket.user())).await?,
+                        Filter::Auth(auth) => Box::pin(authorize(auth, &mut request, &context, ticket)).await?,
                         filter => filter.inward(&mut request, &context)?,
                     };
                     match pass {
@@ -197,6 +197,19 @@ impl Worker {
         let response = handler.run(request, &context).await?;
         Ok(outward(&route.filters[..passed], response, ticket))
     }
+}
+
+/// Whether a request may pass; the log shows who sent it.
+async fn authorize(
+    auth: &Auth,
+    request: &mut Request,
+    context: &Context<'_>,
+    ticket: &mut Ticket,
+) -> Result<Pass, Fault> {
+    let mut user = None;
+    let pass = auth.inward(request, context, &mut user).await;
+    ticket.sent_by(user);
+    pass
 }
 
 /// Shows an answer to the filters that let its request pass, the last one first.

@@ -26,8 +26,6 @@ pub struct Ticket {
     place: Place,
     answered: Option<Answered>,
     fault: Option<Fault>,
-    /// Who is known to have sent it.
-    user: Option<Box<str>>,
     logged: Option<Box<Logged>>,
 }
 
@@ -43,6 +41,8 @@ struct Logged {
     /// None: it could not be read.
     head: Option<RequestHead>,
     client: Option<std::net::IpAddr>,
+    /// Who is known to have sent it.
+    user: Option<Box<str>>,
 }
 
 impl Ticket {
@@ -55,7 +55,6 @@ impl Ticket {
             place: Place::Nowhere,
             answered: None,
             fault: None,
-            user: None,
             logged: None,
         }
     }
@@ -74,15 +73,15 @@ impl Ticket {
             place: Place::Site(Arc::clone(nowhere)),
             answered: None,
             fault: None,
-            user: None,
-            logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
+            logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client, user: None })),
         }
     }
 
     /// Keeps what the site's log will show, before the request goes its way.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
         if site.access_log.is_on() {
-            self.logged = Some(Box::new(Logged { head: Some(request.head.clone()), client: request.client.ip }));
+            let (head, client) = (Some(request.head.clone()), request.client.ip);
+            self.logged = Some(Box::new(Logged { head, client, user: None }));
         }
     }
 
@@ -110,9 +109,11 @@ impl Ticket {
         self.answered = response.upstream.take();
     }
 
-    /// Where the name goes of whoever is known to have sent the request.
-    pub(super) fn user(&mut self) -> &mut Option<Box<str>> {
-        &mut self.user
+    /// Keeps the name of whoever is known to have sent the request; of two, the one that was found out last.
+    pub(super) fn sent_by(&mut self, user: Option<Box<str>>) {
+        if let (Some(logged), Some(user)) = (&mut self.logged, user) {
+            logged.user = Some(user);
+        }
     }
 
     /// Remembers why the request failed; the first reason stands.
@@ -167,7 +168,7 @@ impl Ticket {
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
-            user: self.user.as_deref(),
+            user: logged.user.as_deref(),
             time: SystemTime::now(),
             method: head.map_or("-", |head| head.method.as_str()),
             target: head.map_or(b"-", |head| head.target.as_bytes()),
