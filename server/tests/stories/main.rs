@@ -10,6 +10,7 @@ mod functions;
 mod hostile;
 mod limit_filter;
 mod limits;
+mod names;
 mod original;
 mod paths;
 mod pool;
