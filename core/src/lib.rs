@@ -5,6 +5,8 @@
 pub mod auth;
 pub mod balance;
 pub mod config;
+pub mod cors;
 pub mod frame;
 pub mod head;
+pub mod limit;
 pub mod route;

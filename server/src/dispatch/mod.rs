@@ -10,6 +10,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
     config::{Address, FunctionId, Limits},
+    cors,
     frame::http1::Framing,
     route::{Params, Path},
 };
@@ -124,7 +125,12 @@ impl Worker {
         let target = request.head.target.clone();
         let path = Path::new(target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
+        let method = &request.head.method;
+        let wanted = cors::preflighted(method, &request.head.headers);
+        let found = match wanted.and_then(|wanted| current.snapshot.find_preflight(listener, host, &wanted, &path)) {
+            Some(found) => found,
+            None => current.snapshot.find(listener, host, method, &path).await,
+        };
         let (site, refused) = match found {
             Found::Route(route, params) => {
                 ticket.log_to(&route.site, request);
@@ -175,7 +181,7 @@ impl Worker {
                     // One that waits has an arm like the function's, boxed: its wait must not grow every request's future.
                     let pass = match filter {
                         Filter::Auth(auth) => Box::pin(authorize(auth, &mut request, &context, ticket)).await?,
-                        filter => filter.inward(&mut request, &context)?,
+                        filter => filter.inward(&mut request, &context, ticket.kept())?,
                     };
                     match pass {
                         Pass::Go => {}
@@ -216,7 +222,7 @@ async fn authorize(
 fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) -> Box<Response> {
     ticket.answered(&mut response);
     for filter in passed.iter().rev() {
-        filter.outward(&mut response);
+        filter.outward(&mut response, ticket.kept());
     }
     response
 }

@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn respond(refused: Refused, ticket: &mut Ticket) -> Response {
     let status = status_of(&refused);
     let response = page(status, ticket);
-    match refused {
+    let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
@@ -31,7 +31,9 @@ pub(super) fn respond(refused: Refused, ticket: &mut Ticket) -> Response {
                 _ => response,
             }
         }
-    }
+    };
+    ticket.kept().write(&mut response.headers);
+    response
 }
 
 /// Into the log, and onto the request's line of the access log.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Fault,
+    filter::Kept,
     message::{Answered, Request, RequestId, Response},
     observe::{Record, Series},
     route::{Route, SiteInfo},
@@ -27,6 +28,7 @@ pub struct Ticket {
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+    kept: Kept,
 }
 
 /// How far the request came.
@@ -56,6 +58,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: None,
+            kept: Kept::default(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client, user: None })),
+            kept: Kept::default(),
         }
     }
 
@@ -114,6 +118,11 @@ impl Ticket {
         if let (Some(logged), Some(user)) = (&mut self.logged, user) {
             logged.user = Some(user);
         }
+    }
+
+    /// What filters keep until the answer is out.
+    pub(super) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// Remembers why the request failed; the first reason stands.

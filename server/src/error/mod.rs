@@ -37,6 +37,8 @@ pub enum Kind {
     Unauthorized,
     /// Refused by `allow`, `deny` or a token.
     Forbidden,
+    /// More than `limit` allows; its status may be another one.
+    Limited,
     /// A bound of rsp's own is reached.
     Full,
     /// The server that `auth` asks gave no answer, or none that decides.
@@ -92,6 +94,7 @@ impl Kind {
             Self::ClientGone => (499, Client, false),
             Self::Unauthorized => (401, Client, false),
             Self::Forbidden => (403, Client, false),
+            Self::Limited => (429, Client, false),
             Self::Full => (503, Ours, false),
             Self::AuthUnavailable => (503, Upstream, false),
             Self::UpstreamDead => (502, Upstream, true),
@@ -126,6 +129,7 @@ impl Kind {
             Self::ClientGone => "client_gone",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::Limited => "limited",
             Self::Full => "full",
             Self::AuthUnavailable => "auth_unavailable",
             Self::UpstreamDead => "upstream_dead",

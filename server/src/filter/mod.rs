@@ -4,19 +4,25 @@
 
 mod allow;
 pub mod auth;
+mod cors;
+mod limit;
+mod rewrite;
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rsp_core::{
     config::{self, FunctionId, HeaderEdits, Networks},
     head,
+    route::Rewrite,
 };
 
 use crate::{
     error::Fault,
     handler::Context,
+    limit::{Limiters, Place},
     message::{Request, Response},
+    observe::Metrics,
     upstream::{Group, Registry},
 };
 
@@ -30,16 +36,14 @@ pub enum Filter {
     Auth(Box<auth::Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(limit::Limit),
+    /// Pages of other origins.
+    Cors(Arc<config::Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// A function that may answer; dispatch runs it.
     Function(FunctionId),
-}
-
-/// What filters share, and what outlives them.
-pub struct Shared<'a> {
-    /// Upstreams by name.
-    pub registry: &'a Registry,
-    /// Who was let pass.
-    pub auth: &'a Arc<auth::Known>,
 }
 
 /// What becomes of a request on its way in; a [`Fault`] in its place ends it with the page of its kind.
@@ -62,8 +66,46 @@ pub struct Refusal {
     pub field: Option<(HeaderName, HeaderValue)>,
 }
 
+/// What the filters of one request keep until the last byte of its answer is out: nothing, mostly, and then it is one
+/// empty word of the request's ticket.
+#[derive(Default)]
+pub struct Kept(Option<Box<Things>>);
+
+#[derive(Default)]
+struct Things {
+    /// Of `limit`: given back when the answer is out or cut.
+    places: Vec<Place>,
+    /// Of `cors`: for whatever becomes the answer.
+    grant: Option<cors::Grant>,
+}
+
+impl Kept {
+    fn things(&mut self) -> &mut Things {
+        self.0.get_or_insert_default()
+    }
+
+    /// Writes into an answer what filters decided for every answer of this request, an error page included.
+    pub fn write(&self, answer: &mut HeaderMap) {
+        if let Some(grant) = self.0.as_ref().and_then(|things| things.grant.as_ref()) {
+            grant.write(answer);
+        }
+    }
+}
+
+/// What outlives the snapshot that a filter is built for.
+pub struct Shared<'a> {
+    /// Upstreams by name.
+    pub registry: &'a Registry,
+    /// Who was let pass by `auth`.
+    pub auth: &'a Arc<auth::Known>,
+    /// Limits by name.
+    pub limiters: &'a Limiters,
+    /// Counters by site.
+    pub metrics: &'a Metrics,
+}
+
 impl Filter {
-    /// A declared filter of the site of that name.
+    /// A declared filter of a site.
     pub fn declared(filter: &config::Filter, site: &str, shared: &Shared<'_>) -> Self {
         match filter {
             config::Filter::Allow(networks) => Self::Allow(networks.clone()),
@@ -72,6 +114,9 @@ impl Filter {
                 Self::Auth(Box::new(auth::Auth::declared(spec, site, shared.auth, shared.registry)))
             }
             config::Filter::Headers(edits) => Self::Headers(Arc::clone(edits)),
+            config::Filter::Limit(spec) => Self::Limit(limit::Limit::declared(spec, site, shared)),
+            config::Filter::Cors(spec) => Self::Cors(Arc::clone(spec)),
+            config::Filter::Rewrite(rewrite) => Self::Rewrite(Arc::clone(rewrite)),
             config::Filter::Function(id) => Self::Function(*id),
         }
     }
@@ -85,23 +130,30 @@ impl Filter {
     }
 
     /// On the way in. A filter that has to wait is awaited by dispatch, in a box of its own, as functions are.
-    pub fn inward(&self, request: &mut Request, _context: &Context<'_>) -> Result<Pass, Fault> {
+    pub fn inward(&self, request: &mut Request, context: &Context<'_>, kept: &mut Kept) -> Result<Pass, Fault> {
         match self {
-            Self::Allow(networks) => allow::allow(networks, request),
-            Self::Deny(networks) => allow::deny(networks, request),
-            Self::Headers(edits) => {
-                head::edit(&mut request.head.headers, &edits.request);
-                Ok(())
-            }
-            Self::Auth(_) | Self::Function(_) => Ok(()),
+            Self::Allow(networks) => allow::allow(networks, request)?,
+            Self::Deny(networks) => allow::deny(networks, request)?,
+            Self::Headers(edits) => head::edit(&mut request.head.headers, &edits.request),
+            Self::Limit(limit) => return Ok(limit.inward(request, kept)),
+            Self::Cors(spec) => return Ok(cors::inward(spec, request, kept)),
+            Self::Rewrite(rewrite) => rewrite::inward(rewrite, request, context.limits.uri)?,
+            Self::Auth(_) | Self::Function(_) => {}
         }
-        .map(|()| Pass::Go)
+        Ok(Pass::Go)
     }
 
-    /// On the way out.
-    pub fn outward(&self, response: &mut Response) {
-        if let Self::Headers(edits) = self {
-            head::edit(&mut response.headers, &edits.response);
+    /// On the way out; `kept` is what the filters kept on the way in.
+    pub fn outward(&self, response: &mut Response, kept: &Kept) {
+        match self {
+            Self::Headers(edits) => head::edit(&mut response.headers, &edits.response),
+            Self::Cors(_) => kept.write(&mut response.headers),
+            Self::Allow(_) | Self::Deny(_) | Self::Auth(_) | Self::Limit(_) | Self::Rewrite(_) | Self::Function(_) => {}
         }
+    }
+
+    /// Whether it answers preflights.
+    pub fn answers_preflights(&self) -> bool {
+        matches!(self, Self::Cors(_))
     }
 }

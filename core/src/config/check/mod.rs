@@ -1,9 +1,12 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
 mod auth;
+mod cors;
 mod fields;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -24,6 +27,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -115,6 +119,8 @@ struct Checker<'a> {
     hidden: Vec<PathBuf>,
     /// By the address of what the constructor returned, which lives as long as the file.
     auths: HashMap<usize, Option<Arc<Auth>>>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -128,6 +134,7 @@ impl<'a> Checker<'a> {
             plain_proxies: HashMap::new(),
             hidden: Vec::new(),
             auths: HashMap::new(),
+            limits: LimitNames::default(),
         }
     }
 

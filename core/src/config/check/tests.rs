@@ -1,6 +1,7 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
 mod auth;
+mod filters;
 mod routes;
 mod sites;
 mod upstreams;
