@@ -11,9 +11,11 @@
 
 mod browser;
 mod client;
+pub mod fastcgi;
 mod origin;
 mod pattern;
 mod peer;
+mod php;
 mod program;
 mod rsp;
 mod socket;
@@ -25,6 +27,7 @@ pub use client::{Client, End, Response};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
 pub use peer::{Nginx, PythonHttpServer, curl};
+pub use php::PhpFpm;
 pub use program::{Output, Program, Stream};
 pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;

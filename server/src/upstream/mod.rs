@@ -9,6 +9,6 @@ mod exchange;
 mod group;
 mod pools;
 
-pub use exchange::{Outgoing, since_start};
+pub use exchange::{Fastcgi, Outgoing, since_start};
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;

@@ -4,12 +4,14 @@
 mod balance;
 mod bounded;
 mod connection;
+mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
 mod limits;
 mod original;
 mod paths;
+mod php;
 mod pool;
 mod requests;
 mod responses;

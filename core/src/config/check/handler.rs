@@ -32,6 +32,7 @@ impl Checker<'_> {
         match made.what {
             "proxy" => self.proxy(&arguments, made.span).map(Handler::Proxy),
             "files" => self.files(&arguments, pattern).map(|files| Handler::Files(Arc::new(files))),
+            "fastcgi" => self.fastcgi(&arguments, made.span).map(|fastcgi| Handler::Fastcgi(Arc::new(fastcgi))),
             "reply" => self.reply(&arguments).map(|reply| Handler::Reply(Arc::new(reply))),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
             _ => None,
@@ -70,7 +71,7 @@ impl Checker<'_> {
     /// A proxy; those without options are one for each upstream, as a file may have a million of them.
     fn proxy(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Arc<Proxy>> {
         let target = match arguments.positional.first() {
-            Some((Some(Setting::Raw(value)), place)) => self.target(value, *place),
+            Some((Some(Setting::Raw(value)), place)) => self.target("proxy", value, *place),
             _ => None,
         };
         if !arguments.settings.given.is_empty() {

@@ -1,5 +1,6 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod fastcgi;
 mod fields;
 mod handler;
 mod legacy;
