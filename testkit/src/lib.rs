@@ -12,6 +12,7 @@
 mod browser;
 mod client;
 pub mod fastcgi;
+mod name_server;
 mod origin;
 mod pattern;
 mod peer;
@@ -24,6 +25,7 @@ mod wire;
 
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
+pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
 pub use peer::{Nginx, PythonHttpServer, curl};
