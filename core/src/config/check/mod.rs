@@ -1,9 +1,12 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod cors;
 mod fastcgi;
 mod fields;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -24,6 +27,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -111,6 +115,8 @@ struct Checker<'a> {
     plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -123,6 +129,7 @@ impl<'a> Checker<'a> {
             running,
             plain_proxies: HashMap::new(),
             hidden: Vec::new(),
+            limits: LimitNames::default(),
         }
     }
 
