@@ -349,6 +349,8 @@ pub enum Handler {
     Proxy(Arc<Proxy>),
     /// From a folder.
     Files(Arc<Files>),
+    /// To a FastCGI application.
+    Fastcgi(Arc<Fastcgi>),
     /// A fixed answer.
     Reply(Arc<Reply>),
     /// To another URL.
@@ -419,6 +421,36 @@ pub struct Files {
     pub prefix: usize,
     /// Paths never served whatever the URL: admin sockets.
     pub hidden: Vec<PathBuf>,
+}
+
+/// `fastcgi { ADDR }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fastcgi {
+    /// Where the application is.
+    pub upstream: Arc<Upstream>,
+    /// Its scripts; None: it finds them itself.
+    pub scripts: Option<Scripts>,
+    /// The script that stands for a folder, and for whatever names no script.
+    pub index: String,
+    /// How the name of a script ends; what stands behind it in a path is path info.
+    pub split: String,
+    /// Added to the parameters, or in their place.
+    pub params: Vec<(String, String)>,
+    /// Whether connections are kept.
+    pub keepalive: bool,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response body.
+    pub body_timeout: Duration,
+}
+
+/// A folder of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripts {
+    /// Absolute.
+    pub folder: PathBuf,
+    /// Whether it is here, so that a script is looked for before the application is asked.
+    pub seen: bool,
 }
 
 /// `reply(status, body, headers)`

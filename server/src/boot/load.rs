@@ -110,6 +110,7 @@ fn chain(chain: &config::Chain) -> String {
     let handler = match &chain.handler {
         config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
         config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Fastcgi(fastcgi) => format!("fastcgi {}", fastcgi.upstream.name),
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
         config::Handler::Function(_) => "function".to_owned(),

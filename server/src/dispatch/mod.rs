@@ -277,16 +277,7 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
 
 /// The same target with a slash behind its path.
 fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
-    let mut location = target.path().to_vec();
-    location.push(b'/');
-    if let Some(query) = target.query() {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    // `//host/` would be another site's address to a browser.
-    let leading = location.iter().take_while(|&&byte| byte == b'/').count();
-    location.drain(..leading.saturating_sub(1));
-    HeaderValue::from_bytes(&location).unwrap_or(HeaderValue::from_static("/"))
+    HeaderValue::from_bytes(&target.with_slash()).unwrap_or(HeaderValue::from_static("/"))
 }
 
 /// Status alone, for answers that no handler gives.

@@ -25,6 +25,8 @@ pub enum Kind {
     UriTooLong,
     /// A request body over a limit.
     BodyTooLarge,
+    /// A request body without a length, for a handler that must know it before.
+    LengthRequired,
     /// An expectation other than 100-continue.
     Expectation,
     /// A transfer coding that can neither be undone nor announced again.
@@ -51,6 +53,8 @@ pub enum Kind {
     UpstreamCut,
     /// No answer, or no more of it, in time.
     UpstreamSlow,
+    /// An application that has no room for the request now.
+    UpstreamFull,
     /// A function in the config failed.
     Script,
     /// A file that should be readable is not.
@@ -88,6 +92,7 @@ impl Kind {
             Self::HeadTooLarge => (431, Client, false),
             Self::UriTooLong => (414, Client, false),
             Self::BodyTooLarge => (413, Client, false),
+            Self::LengthRequired => (411, Client, false),
             Self::Expectation => (417, Client, false),
             Self::TransferCoding => (501, Client, false),
             Self::ClientSlow => (408, Client, false),
@@ -100,6 +105,7 @@ impl Kind {
             Self::UpstreamDead => (502, Upstream, true),
             Self::UpstreamMalformed | Self::UpstreamCut => (502, Upstream, false),
             Self::UpstreamSlow => (504, Upstream, false),
+            Self::UpstreamFull => (503, Upstream, true),
             Self::Script | Self::File => (500, Ours, false),
         }
     }
@@ -123,6 +129,7 @@ impl Kind {
             Self::HeadTooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::BodyTooLarge => "body_too_large",
+            Self::LengthRequired => "length_required",
             Self::Expectation => "expectation",
             Self::TransferCoding => "transfer_coding",
             Self::ClientSlow => "client_slow",
@@ -136,6 +143,7 @@ impl Kind {
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamCut => "upstream_cut",
             Self::UpstreamSlow => "upstream_slow",
+            Self::UpstreamFull => "upstream_full",
             Self::Script => "script",
             Self::File => "file",
         }

@@ -1,6 +1,7 @@
 //! The closed set of handlers: what a route answers with.
 
 pub mod admin;
+mod fastcgi;
 mod files;
 mod proxy;
 mod reply;
@@ -25,6 +26,8 @@ pub enum Handler {
     Proxy(proxy::Proxy),
     /// From a folder.
     Files(Arc<config::Files>),
+    /// To a FastCGI application.
+    Fastcgi(fastcgi::Fastcgi),
     /// A fixed answer.
     Reply(Arc<config::Reply>),
     /// To another URL.
@@ -64,6 +67,9 @@ impl Handler {
                 Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
             }
             config::Handler::Files(files) => Self::Files(Arc::clone(files)),
+            config::Handler::Fastcgi(spec) => {
+                Self::Fastcgi(fastcgi::Fastcgi { group: group(&spec.upstream), spec: Arc::clone(spec) })
+            }
             config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
             config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
             config::Handler::Function(id) => Self::Function(*id),
@@ -74,6 +80,7 @@ impl Handler {
     pub fn upstream(&self) -> Option<&Arc<Group>> {
         match self {
             Self::Proxy(proxy) => Some(&proxy.group),
+            Self::Fastcgi(fastcgi) => Some(&fastcgi.group),
             _ => None,
         }
     }
@@ -83,6 +90,8 @@ impl Handler {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
             Self::Files(spec) => files::run(spec, &request).map(Box::new),
+            // Boxed, so that the future of a proxied request is not as large as this one.
+            Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),

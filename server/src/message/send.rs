@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rsp_core::frame::http1::{self, Framing};
+use rsp_core::frame::{
+    fastcgi,
+    http1::{self, Framing},
+};
 
 use super::Body;
 use crate::{error::Fault, stream::Wire};
@@ -28,6 +31,7 @@ pub struct Sender {
     wire: Rc<Wire>,
     body: Body,
     framing: Framing,
+    coding: Coding,
     timeout: Duration,
     /// Head, chunk sizes and trailers that go before the next bytes of the body.
     prefix: Vec<u8>,
@@ -35,11 +39,23 @@ pub struct Sender {
     prefix_sent: usize,
     /// Whether the chunk at hand has its size line in `prefix`.
     chunk_open: bool,
+    /// Bytes of the chunk at hand that belong to the record whose header is in `prefix`, or was.
+    record: u16,
     /// What closes the chunk.
     tail: &'static [u8],
     ended: bool,
     sent: u64,
     body_sent: u64,
+}
+
+/// What stands between the bytes of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Nothing,
+    /// Chunk sizes (RFC 9112 §7.1).
+    Chunks,
+    /// Headers of FastCGI records; an empty record is the end.
+    Records,
 }
 
 /// Why a message could not be sent whole.
@@ -61,19 +77,29 @@ impl Sender {
     /// `head` is rendered already and announces `framing`; `body` must keep to it.
     pub fn new(wire: Rc<Wire>, head: Vec<u8>, body: Body, framing: Framing, timeout: Duration) -> Self {
         let ended = matches!(framing, Framing::Empty);
+        let coding = if framing == Framing::Chunked { Coding::Chunks } else { Coding::Nothing };
         Self {
             wire,
             body,
             framing,
+            coding,
             timeout,
             prefix: head,
             prefix_sent: 0,
             chunk_open: false,
+            record: 0,
             tail: b"",
             ended,
             sent: 0,
             body_sent: 0,
         }
+    }
+
+    /// A FastCGI request: `head` begins it, and `body` follows in records, to an empty one.
+    pub fn records(wire: Rc<Wire>, head: Vec<u8>, body: Body, timeout: Duration) -> Self {
+        let mut sender = Self::new(wire, head, body, Framing::Empty, timeout);
+        (sender.coding, sender.ended) = (Coding::Records, false);
+        sender
     }
 
     /// Bytes that went out, the head counted.
@@ -111,9 +137,10 @@ impl Sender {
 
     /// A chunk that another attempt pulled still needs its size line.
     fn has_chunk(&self) -> bool {
-        match self.framing {
-            Framing::Chunked => self.chunk_open,
-            _ => !self.ended && !self.body.chunk().is_empty(),
+        match self.coding {
+            Coding::Chunks => self.chunk_open,
+            Coding::Records => self.record > 0,
+            Coding::Nothing => !self.ended && !self.body.chunk().is_empty(),
         }
     }
 
@@ -125,11 +152,15 @@ impl Sender {
         let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
         let more = more.map_err(SendFault::Source)?;
         self.ended = !more;
-        if !matches!(self.framing, Framing::Chunked) {
+        if self.coding == Coding::Nothing {
             return Ok(Poll::Ready(()));
         }
         self.drop_sent_prefix();
-        if more {
+        if self.coding == Coding::Records {
+            self.record = u16::try_from(self.body.chunk().len()).unwrap_or(u16::MAX);
+            let header = if more { fastcgi::record_header(self.record) } else { fastcgi::LAST_STDIN };
+            self.prefix.extend_from_slice(&header);
+        } else if more {
             self.prefix.extend_from_slice(http1::chunk_header(self.body.chunk().len()).as_ref());
             self.chunk_open = true;
             self.tail = b"\r\n";
@@ -143,7 +174,11 @@ impl Sender {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        let chunk = if self.ended { &[][..] } else { self.body.chunk() };
+        let chunk = match self.coding {
+            _ if self.ended => &[][..],
+            Coding::Records => &self.body.chunk()[..usize::from(self.record)],
+            _ => self.body.chunk(),
+        };
         let prefix = &self.prefix[self.prefix_sent..];
         let parts = [IoSlice::new(prefix), IoSlice::new(chunk), IoSlice::new(self.tail)];
         let parts = match (prefix.is_empty(), chunk.is_empty() && self.tail.is_empty()) {
@@ -167,6 +202,7 @@ impl Sender {
         self.prefix_sent += of_prefix;
         self.body.consume(of_chunk);
         self.body_sent += of_chunk as u64;
+        self.record = self.record.saturating_sub(u16::try_from(of_chunk).unwrap_or(u16::MAX));
         self.tail = &self.tail[n..];
         if self.chunk_open && self.tail.is_empty() {
             self.chunk_open = false;

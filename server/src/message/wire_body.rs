@@ -15,7 +15,7 @@ use rsp_core::{
     frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
-use super::{SendFault, Sender};
+use super::{Records, SendFault, Sender};
 use crate::{
     error::{Fault, Kind},
     stream::{Buffer, IdleSet, Wire},
@@ -45,6 +45,7 @@ enum Decode {
     Length(u64),
     Chunked { decoder: Box<ChunkedDecoder>, done: bool },
     UntilClose,
+    Records(Box<Records>),
     Done,
 }
 
@@ -99,6 +100,29 @@ impl WireBody {
         Self::new(wire, buffer, framing, (capacity, timeout), Side::Response(lease))
     }
 
+    /// The response body of a FastCGI application; what `buffer` holds of it is decoded.
+    pub fn records(
+        wire: Rc<Wire>,
+        buffer: Buffer,
+        records: Box<Records>,
+        settings: (usize, Duration),
+        lease: Lease,
+    ) -> Self {
+        let ready = buffer.filled().len();
+        let mut body = Self::new(wire, buffer, Framing::Empty, settings, Side::Response(lease));
+        (body.ready, body.decode) = (ready, Decode::Records(records));
+        body
+    }
+
+    /// Leaves a content that nobody may have; the connection can be kept only if all of it is here.
+    pub fn discard(mut self) {
+        if self.is_finished() {
+            self.ready = 0;
+            self.buffer = None;
+            self.finish();
+        }
+    }
+
     fn new(
         wire: Rc<Wire>,
         buffer: Buffer,
@@ -149,6 +173,7 @@ impl WireBody {
             Decode::Length(n) => Framing::Length(*n),
             Decode::Chunked { .. } => Framing::Chunked,
             Decode::UntilClose => Framing::UntilClose,
+            Decode::Records(records) => records.framing(self.ready),
         }
     }
 
@@ -229,6 +254,7 @@ impl WireBody {
         match &self.decode {
             Decode::Length(left) => *left == 0,
             Decode::Chunked { done, .. } => *done,
+            Decode::Records(records) => records.is_over(),
             Decode::UntilClose | Decode::Done => false,
         }
     }
@@ -241,6 +267,12 @@ impl WireBody {
             Decode::Length(left) => self.ready = usize::try_from(*left).unwrap_or(have).min(have),
             Decode::UntilClose => self.ready = have,
             Decode::Done => return Ok(false),
+            Decode::Records(records) => {
+                let data = records.decode(buffer.filled_mut())?.data;
+                buffer.truncate(data);
+                self.ready = data;
+                return Ok(data > 0 || records.is_over());
+            }
             Decode::Chunked { decoder, done } => {
                 let decoded = decoder.decode(buffer.filled_mut()).map_err(|e| malformed(&self.side, e.to_string()))?;
                 *done = decoded.done;

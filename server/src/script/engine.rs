@@ -135,7 +135,7 @@ impl Engine {
             return Ok(Outcome::Handler(known.clone()));
         }
         let handler = self.check(&handle.made(), visit)?;
-        if let Handler::Proxy(_) | Handler::Reply(_) = handler {
+        if let Handler::Proxy(_) | Handler::Fastcgi(_) | Handler::Reply(_) = handler {
             // Calls don't run side by side on one state, so nobody else has set it in between.
             let _ = handle.checked.set(handler.clone());
         }

@@ -38,6 +38,17 @@ pub enum Peer {
 }
 
 impl Socket {
+    /// Our end, v4 addresses as such; None on a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => {
+                let address = stream.local_addr().ok()?;
+                Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+            }
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Reads once; a short read leaves the socket marked as drained, which spares a system call.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(into);

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::BorrowedFd,
     task::{Context, Poll},
     time::Duration,
@@ -43,6 +44,11 @@ impl Wire {
     /// Who is at the other end.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Our end; None on a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.borrow().local_address()
     }
 
     /// Reads into the spare room of `buffer`; 0 is the peer's end. Waits for `timeout` at most; None waits for ever.

@@ -32,6 +32,7 @@ impl Checker<'_> {
         match made.what {
             "proxy" => self.proxy(&arguments, made.span).map(Handler::Proxy),
             "files" => self.files(&arguments, pattern).map(|files| Handler::Files(Arc::new(files))),
+            "fastcgi" => self.fastcgi(&arguments, made.span).map(|fastcgi| Handler::Fastcgi(Arc::new(fastcgi))),
             "reply" => self.reply(&arguments).map(|reply| Handler::Reply(Arc::new(reply))),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
             _ => None,

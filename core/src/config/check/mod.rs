@@ -2,6 +2,7 @@
 
 mod auth;
 mod cors;
+mod fastcgi;
 mod fields;
 mod handler;
 mod legacy;

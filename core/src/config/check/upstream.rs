@@ -225,7 +225,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What `owner` is pointed at: an upstream, the name of one, or an address.
+    /// What `proxy` or another `owner` is pointed at: an upstream, the name of one, or an address.
     pub(super) fn target(&mut self, owner: &str, value: &Value, span: Span) -> Option<Arc<Upstream>> {
         match value {
             Value::Made(made) if made.what == "upstream" => self.declare(made),
@@ -237,7 +237,7 @@ impl Checker<'_> {
             other => {
                 let message =
                     format!("the target of `{owner}` must be an upstream or an address, not {}", found(other));
-                self.reader.error(span, message, "for example proxy \"127.0.0.1:3000\"");
+                self.reader.error(span, message, format!("for example {owner} \"127.0.0.1:3000\""));
                 None
             }
         }

@@ -14,6 +14,7 @@ mod target;
 mod write;
 
 pub use chunked::{ChunkError, ChunkedDecoder, Decoded};
+pub(super) use fields::read_program_fields;
 pub use fields::{is_allowed_trailer, is_connection_field};
 pub use head::{RequestHead, ResponseHead, head_end, parse_request, parse_response};
 pub use target::Target;

@@ -153,6 +153,7 @@ impl Forward {
             body: Body::Empty,
             framing: Framing::Empty,
             upgrade: false,
+            fastcgi: None,
             timeout: self.spec.timeout,
             body_timeout: self.spec.timeout,
             write_timeout: context.limits.write_timeout,
