@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-pub use super::raw::FunctionId;
+pub use super::{error_pages::*, raw::FunctionId};
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// The error pages of the process; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// How long a drain waits.
     pub drain: Duration,
     /// Declared upstreams, each name once.
@@ -48,6 +50,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            errors: None,
             drain: Duration::from_secs(30),
             upstreams: Vec::new(),
             sites: Vec::new(),
@@ -262,6 +265,8 @@ pub struct Site {
     pub limits: Arc<Limits>,
     /// Its own, if it has one.
     pub access_log: Option<AccessLog>,
+    /// Its own error pages before the process's; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }

@@ -6,13 +6,17 @@ use std::{
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
-use rsp_core::{config::Limits, frame::http1::RequestHead};
+use rsp_core::{
+    config::{ErrorPage, Limits},
+    frame::http1::RequestHead,
+};
 use tokio::time::Instant;
 
+use super::page::Kept;
 use crate::{
     error::Fault,
     message::{Answered, Request, RequestId, Response},
-    observe::{Record, Series},
+    observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
 };
@@ -27,6 +31,8 @@ pub struct Ticket {
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+    /// Where a function writes the error pages.
+    kept: Option<Box<Kept>>,
 }
 
 /// How far the request came.
@@ -54,6 +60,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: None,
+            kept: None,
         }
     }
 
@@ -72,6 +79,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
+            kept: None,
         }
     }
 
@@ -86,7 +94,24 @@ impl Ticket {
         self.place = place;
     }
 
-    fn site(&self) -> Option<&SiteInfo> {
+    /// Keeps what a function needs to write an error page.
+    pub(super) fn keep(&mut self, kept: Option<Box<Kept>>) {
+        self.kept = kept;
+    }
+
+    /// The error page that a function writes; None: it is a file's, or the built-in one.
+    pub(super) async fn ask_for_page(&mut self, status: StatusCode, metrics: &Metrics) -> Option<Response> {
+        let kept = self.kept.take()?;
+        let site = self.site()?;
+        let Some(ErrorPage::Function(id)) = site.errors.as_ref()?.find(status.as_u16()) else { return None };
+        let route = match &self.place {
+            Place::Route(route) => Some(&**route),
+            Place::Site(_) | Place::Nowhere => None,
+        };
+        kept.ask(*id, status, (site, route), metrics).await
+    }
+
+    pub(super) fn site(&self) -> Option<&SiteInfo> {
         match &self.place {
             Place::Nowhere => None,
             Place::Site(site) => Some(site),
@@ -104,6 +129,10 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+        if response.upgrade.is_some() {
+            // A tunnel may live for days, and has no error page.
+            self.kept = None;
+        }
     }
 
     /// Remembers why the request failed; the first reason stands.

@@ -5,6 +5,8 @@ mod files;
 mod proxy;
 mod reply;
 
+pub use files::content_type;
+
 use std::sync::Arc;
 
 use rsp_core::{
@@ -84,9 +86,18 @@ impl Handler {
             Self::Proxy(proxy) => proxy.run(request, context).await,
             Self::Files(spec) => files::run(spec, &request).map(Box::new),
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
-            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
+            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
+    }
+}
+
+/// The answer of a handler that asks nobody, as an error page is: `reply` and `redirect`; None for all others.
+pub fn answer(handler: &config::Handler, request: &Request, params: &Params) -> Option<Response> {
+    match handler {
+        config::Handler::Reply(spec) => Some(reply::reply(spec)),
+        config::Handler::Redirect(spec) => Some(reply::redirect(spec, request, params)),
+        _ => None,
     }
 }

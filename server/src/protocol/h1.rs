@@ -342,7 +342,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.
         Err(SendFault::Source(fault)) if bytes == 0 => {
-            let answer = connection.worker.fail(ticket, fault);
+            let answer = Box::pin(connection.worker.fail(ticket, fault)).await;
             return Box::pin(send(connection, answer, &Asked { keep_alive: false, ..asked.clone() }, slot)).await;
         }
         Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),

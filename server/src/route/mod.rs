@@ -7,7 +7,7 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use http::Method;
 use rsp_core::{
-    config::{self, Address, Config, Limits},
+    config::{self, Address, Config, ErrorPages, Limits},
     frame::http1::HeadLimits,
     route::{Hosts, Lookup, Params, Path, Pattern, Table},
 };
@@ -51,6 +51,10 @@ pub struct SiteInfo {
     pub access_log: AccessLog,
     /// Requests that no route answered.
     pub series: Arc<Series>,
+    /// Its error pages.
+    pub errors: Option<Arc<ErrorPages>>,
+    /// Whether one of them is a function, for which a copy of the request is kept.
+    pub errors_ask: bool,
 }
 
 /// One route, ready to run.
@@ -119,6 +123,8 @@ impl Snapshot {
             limits: Arc::clone(&config.limits),
             access_log: shared.logs.open(&config.access_log)?,
             series: shared.metrics.series("", ""),
+            errors_ask: config.errors.as_ref().is_some_and(|errors| errors.has_functions()),
+            errors: config.errors.clone(),
         });
         Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
     }
@@ -131,6 +137,8 @@ impl Snapshot {
             limits: Arc::clone(&config.limits),
             access_log: AccessLog::off(),
             series: shared.metrics.series("admin", ""),
+            errors: None,
+            errors_ask: false,
         });
         let pattern = Pattern::parse("/*").map_err(|e| io::Error::other(e.to_string()))?;
         let route = Route {
@@ -175,6 +183,8 @@ impl Site {
             limits: Arc::clone(&spec.limits),
             access_log: shared.logs.open(spec.access_log.as_ref().unwrap_or(&config.access_log))?,
             series: shared.metrics.series(&name, ""),
+            errors_ask: spec.errors.as_ref().is_some_and(|errors| errors.has_functions()),
+            errors: spec.errors.clone(),
             name,
         });
         let routes = spec.routes.iter().map(|route| {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rsp_core::config::{PathKind, raw::Source};
+use rsp_core::config::{PathKind, raw::Source, units};
 
 use super::sources::Sources;
 
@@ -92,6 +92,22 @@ impl Finder {
         sources.texts.push(Source { path, text });
         self.read.insert(real, index);
         Ok(index)
+    }
+}
+
+/// The bytes of a plain file, so many at most, for the checks that need them.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let unreadable = |e: io::Error| format!("cannot open {}: {}", path.display(), reason(&e));
+    // Opening a pipe would wait for whoever writes to it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(format!("{} is no plain file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match bytes.len() as u64 > most {
+        true => Err(format!("{} is larger than {}", path.display(), units::write_size(most))),
+        false => Ok(bytes),
     }
 }
 

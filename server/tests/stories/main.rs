@@ -4,6 +4,7 @@
 mod balance;
 mod bounded;
 mod connection;
+mod error_pages;
 mod forwarding;
 mod functions;
 mod hostile;

@@ -1,5 +1,6 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod errors;
 mod fields;
 mod handler;
 mod legacy;
@@ -17,12 +18,13 @@ use std::{
 };
 
 use super::{
-    checked::{Address, Config, Handler, Proxy, Upstream},
+    checked::{Address, Config, Handler, PageFile, Proxy, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
 };
 use crate::route::Pattern;
+use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -35,7 +37,12 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// The bytes of a file, so many at most; the error is a sentence that names the file.
+    pub read: &'a ReadFile,
 }
+
+/// Reads a file.
+pub type ReadFile = dyn Fn(&Path, u64) -> Result<Vec<u8>, String>;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +115,8 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Files of error pages, each read once however many sites name it.
+    pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
 }
@@ -121,6 +130,7 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
+            pages: HashMap::new(),
             hidden: Vec::new(),
         }
     }
@@ -129,14 +139,15 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, drain } = self.statements(file);
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, drain } = self.statements(file);
         self.hidden = match &admin.address {
             None => vec![self.context.admin_socket.to_owned()],
             Some(Address::Unix(path)) => vec![path.clone()],
             Some(Address::Tcp(_)) => Vec::new(),
         };
         let limits = Arc::new(limits);
-        let sites = self.sites(file, &listeners, &limits, &access_log);
+        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let sites = self.sites(file, &around);
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -144,6 +155,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            errors,
             drain,
             upstreams: self.upstreams.declared(),
             sites,

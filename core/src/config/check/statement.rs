@@ -1,10 +1,10 @@
 //! The statements other than `site` and `upstream`.
 
-use std::{collections::HashMap, num::NonZeroUsize, path::Path, time::Duration};
+use std::{collections::HashMap, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, Limits, Listener, LogFormat, Networks},
+    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -20,6 +20,7 @@ pub(super) struct Statements {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) trust: Networks,
     pub(super) limits: Limits,
+    pub(super) errors: Option<Arc<ErrorPages>>,
     pub(super) drain: Duration,
 }
 
@@ -32,6 +33,7 @@ impl Checker<'_> {
             workers: None,
             trust: Networks::default(),
             limits: Limits::default(),
+            errors: None,
             drain: DRAIN,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
@@ -64,6 +66,11 @@ impl Checker<'_> {
             return self.reader.error(made.span, format!("`{}` is no statement", made.what), "");
         };
         if !self.reader.landed(constructor, made.span) {
+            return;
+        }
+        // Its keys are statuses, which no table of options can list.
+        if made.what == "errors" {
+            statements.errors = Some(Arc::new(self.error_pages(&made.arguments, made.span)));
             return;
         }
         let arguments = self.reader.arguments(constructor, made);

@@ -136,7 +136,15 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+        match path.to_str().unwrap() {
+            "/etc/rsp/502.html" => Ok(b"<p>{status}".to_vec()),
+            "/etc/rsp/large.html" => Ok([b"{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            "/etc/rsp/photo.jpg" => Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            other => Err(format!("cannot open {other}, of {most} bytes")),
+        }
+    }
+    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe, read: &read }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.

@@ -10,7 +10,7 @@ mod upstream;
 mod values;
 
 pub(super) use handlers::RETRY;
-pub(super) use statements::SITE;
+pub(super) use statements::{PAGES, SITE};
 pub(super) use upstream::{ENDPOINT, OUTLIER, UPSTREAM};
 
 use std::time::Duration;
