@@ -56,6 +56,7 @@ pub struct Control {
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
     started: Instant,
+    last_reload: Option<status::Reload>,
 }
 
 /// Why rsp did not start.
@@ -126,6 +127,7 @@ impl Control {
             admin_address,
             commands,
             started: Instant::now(),
+            last_reload: None,
         })
     }
 
@@ -235,6 +237,8 @@ impl Control {
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
+        let refused = outcome.as_ref().err().map(|why| why.lines().next().unwrap_or_default().to_owned());
+        self.last_reload = Some(status::Reload { at: timestamp().trim_matches(['[', ']']).to_owned(), refused });
         match &outcome {
             Ok(warnings) if warnings.is_empty() => tracing::info!("reloaded"),
             Ok(warnings) => tracing::warn!("reloaded\n{warnings}"),
@@ -333,7 +337,14 @@ impl Control {
     }
 
     fn status(&self) -> serde_json::Value {
-        status::status(&self.config, &self.shared, self.workers.len(), self.started.elapsed())
+        status::status(&status::Facts {
+            config: &self.config,
+            file: self.origin.file(),
+            shared: &self.shared,
+            workers: self.workers.len(),
+            uptime: self.started.elapsed(),
+            last_reload: self.last_reload.as_ref(),
+        })
     }
 }
 

@@ -43,6 +43,13 @@ impl Origin {
         }
     }
 
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Command { .. } => None,
+        }
+    }
+
     pub(super) fn greeting(&self) -> &str {
         match self {
             Self::File(_) => "",
