@@ -151,9 +151,9 @@ def available(binary):
 
 
 def build():
-    """Compiles the floor and the origin where their source is newer."""
+    """Compiles what is written in C where its source is newer."""
     BUILD.mkdir(exist_ok=True)
-    for name in ("floor", "origin"):
+    for name in ("floor", "origin", "dribble"):
         source, made = HERE / name / f"{name}.c", BUILD / name
         if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
             subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)

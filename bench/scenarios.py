@@ -159,8 +159,25 @@ def death(stage):
     return f"{done['requests']:,} requests, {done['failed']} failed", done["failed"] == 0
 
 
+def slow_heads(stage):
+    """10,000 connections that send a byte of a head a second for 30 s: the p99 of others less than doubles, each ends with 408"""
+    count, seconds = (1_000, 13) if stage.quick else (10_000, 30)
+    proxy = stage.proxy([stage.origin().port])
+    load.paced(proxy.port, 1)
+    before = load.paced(proxy.port, seconds // 2)
+    with peak_memory(proxy) as peak:
+        attack = load.Dribble(proxy.port, count, seconds)
+        during = load.paced(proxy.port, seconds - 1)
+        opened, answered, silent = attack.wait()
+    each = peak[0] / count / KIB
+    figure = (f"p99 {before:.2f} ms before, {during:.2f} ms during; of {opened:,} connections {answered:,} were answered 408, "
+              f"{silent:,} ended without; {each:.1f} KiB each at most")
+    # Who came first was cut off after ten seconds, and came again.
+    return figure, during < 2 * before and answered >= count and silent == 0 and each <= 24
+
+
 SCENARIOS = {story.__name__.replace("_", "-"): story
-             for story in (million, latency, slow_reader, slow_upload, reload, reload_memory, death)}
+             for story in (million, latency, slow_reader, slow_upload, slow_heads, reload, reload_memory, death)}
 NAMES = list(SCENARIOS)
 
 
