@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded, load,
     load::Origin,
+    memory,
     signals::{Signals, Wish},
     status,
     worker::{self, Handle, Message, Plan, Shared},
@@ -111,6 +112,7 @@ impl Control {
                 return Err(StartError::Bind(e));
             }
         };
+        memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
@@ -194,7 +196,7 @@ impl Control {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
         let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
+        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &shared) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -234,6 +236,7 @@ impl Control {
     /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
+        memory::give_back();
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
@@ -252,16 +255,20 @@ impl Control {
         loaded.warnings.push_str(&self.unchangeable(&loaded.config));
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
         let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
-        match self.prepare(&loaded).await {
-            Ok(snapshot) => self.snapshot = snapshot,
+        let old = match self.prepare(&loaded).await {
+            Ok(snapshot) => std::mem::replace(&mut self.snapshot, snapshot),
             Err(e) => {
                 discard(bound);
                 // The refused config's upstreams took the places of those that go on running.
                 self.shared.registry.settle(&self.snapshot.groups);
                 return Err(e);
             }
+        };
+        for worker in &self.workers {
+            worker.commit().await;
         }
-        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
+        // The last owner takes its time to free a large one, and a worker has none.
+        drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
@@ -360,6 +367,13 @@ impl Handle {
         let (answer, outcome) = oneshot::channel();
         self.tell(Message::Prepare(plan, answer));
         outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
+    }
+
+    async fn commit(&self) {
+        let (answer, committed) = oneshot::channel();
+        self.tell(Message::Commit(answer));
+        // A worker that has ended serves nothing.
+        let _ = committed.await;
     }
 
     fn drain(&self) -> oneshot::Receiver<()> {

@@ -34,7 +34,7 @@ pub enum Handler {
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
-    Admin(admin::Admin),
+    Admin(Box<admin::Admin>),
 }
 
 /// What a handler may use while it runs.
@@ -50,9 +50,9 @@ pub struct Context<'a> {
 }
 
 impl Handler {
-    /// A declared handler; its upstream is the running one of that name.
-    pub fn declared(handler: &config::Handler, registry: &Registry) -> Self {
-        Self::build(handler, |upstream| registry.declare(upstream))
+    /// A declared handler; `group` gives the running upstream of a declared one.
+    pub fn declared(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+        Self::build(handler, group)
     }
 
     /// A handler that a function returned for one request.

@@ -17,8 +17,11 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use super::{
-    checked::{Address, Config, Handler, PageFile, Proxy, Upstream},
+    checked::{Address, Config, Handler, PageFile, Proxy, Reply, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -107,6 +110,9 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
 /// A declared upstream of the running config, by name.
 type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
+/// Replies without fields, by status, type and body.
+type PlainReplies = HashMap<(StatusCode, Option<&'static str>, Bytes), Arc<Reply>>;
+
 /// The state of one check; its methods are spread over this room, a file for each kind of thing.
 struct Checker<'a> {
     reader: Reader<'a>,
@@ -115,6 +121,8 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Replies without fields, by status, type and body.
+    plain_replies: PlainReplies,
     /// Files of error pages, each read once however many sites name it.
     pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
@@ -130,6 +138,7 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
+            plain_replies: HashMap::new(),
             pages: HashMap::new(),
             hidden: Vec::new(),
         }
