@@ -13,11 +13,13 @@ from peers import BUILD, LOAD_CORE
 HERE = Path(__file__).resolve().parent
 
 
-def wrk(port, path, seconds, connections, headers=()):
+def wrk(port, path, seconds, connections, headers=(), script=None):
     """Requests answered, requests a second, and how many failed."""
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     for header in headers:
         command += ["-H", header]
+    if script:
+        command += ["-s", str(script)]
     text = run([*command, f"http://127.0.0.1:{port}{path}"])
     failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
     failed += sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", text)))
