@@ -29,7 +29,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::Registry,
+    upstream::{Desk, Registry, Resolver, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -56,6 +56,9 @@ pub struct Control {
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
+    resolver: Resolver,
+    /// What answers the resolver, until it runs.
+    desk: Option<Desk>,
     started: Instant,
     last_reload: Option<status::Reload>,
 }
@@ -92,8 +95,10 @@ impl Control {
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
+        let (resolver, desk) = Resolver::new();
+        resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics))),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -128,6 +133,8 @@ impl Control {
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
+            resolver,
+            desk: Some(desk),
             started: Instant::now(),
             last_reload: None,
         })
@@ -158,6 +165,10 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        if let Some(desk) = self.desk.take() {
+            tokio::task::spawn_local(desk.serve());
+            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+        }
         let serving = self.serve_admin();
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
@@ -264,6 +275,7 @@ impl Control {
                 return Err(e);
             }
         };
+        self.resolver.use_servers(&loaded.config.resolver);
         for worker in &self.workers {
             worker.commit().await;
         }

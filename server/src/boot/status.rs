@@ -41,7 +41,9 @@ pub struct Reload {
 /// The state of this rsp as JSON.
 pub fn status(facts: &Facts<'_>) -> Value {
     let Facts { config, shared, .. } = facts;
-    let groups = shared.registry.declared();
+    // Of one whose names DNS answers, the group that has the endpoints.
+    let live = |group: std::sync::Arc<Group>| group.live().unwrap_or(group);
+    let groups: Vec<_> = shared.registry.declared().into_iter().map(live).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),

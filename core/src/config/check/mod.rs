@@ -148,7 +148,8 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, errors, drain } = self.statements(file);
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain } =
+            self.statements(file);
         self.hidden = match &admin.address {
             None => vec![self.context.admin_socket.to_owned()],
             Some(Address::Unix(path)) => vec![path.clone()],
@@ -165,6 +166,7 @@ impl<'a> Checker<'a> {
             trust,
             limits,
             errors,
+            resolver,
             drain,
             upstreams: self.upstreams.declared(),
             sites,
