@@ -99,6 +99,7 @@ impl Control {
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -206,8 +207,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &shared) {
+        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -282,6 +282,7 @@ impl Control {
         // The last owner takes its time to free a large one, and a worker has none.
         drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
+        self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
         self.listening.retain(|address| {
@@ -396,10 +397,15 @@ impl Handle {
 }
 
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
+}
+
+/// What outlives a snapshot.
+fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    let Shared { registry, limiters, metrics, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs }
 }
 
 fn admin_address(config: &Config, origin: &Origin) -> Address {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::memory;
 use crate::{
     dispatch::{Current, Worker},
-    limit::Connections,
+    limit::{Connections, Limiters},
     listen::{Share, accept},
     observe::Metrics,
     protocol::Origin,
@@ -22,6 +22,8 @@ use crate::{
 pub struct Shared {
     /// Upstreams by name.
     pub registry: Arc<Registry>,
+    /// Limits by name.
+    pub limiters: Arc<Limiters>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Open connections of the process.

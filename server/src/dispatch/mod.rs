@@ -11,15 +11,16 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
     config::{Address, FunctionId, Limits},
+    cors,
     frame::http1::Framing,
     route::{Params, Path},
 };
 
 pub use self::ticket::Ticket;
-use self::{page::Kept, ticket::Place};
+use self::{page::Asking, ticket::Place};
 use crate::{
     error::{Fault, Kind},
-    filter::Filter,
+    filter::{Filter, Pass, Refusal},
     handler::{Context, Handler},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -131,15 +132,21 @@ impl Worker {
         let target = request.head.target.clone();
         let nowhere = || Arc::clone(&current.snapshot.nowhere);
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let method = &request.head.method;
+        let wanted = cors::preflighted(method, &request.head.headers);
+        let preflight = |path: &Path<'_>| current.snapshot.find_preflight(listener, host, &wanted?, path);
         let found = match Path::new(target.path()) {
-            Ok(path) => Ok(current.snapshot.find(listener, host, &request.head.method, &path).await),
+            Ok(path) => Ok(match preflight(&path) {
+                Some(found) => found,
+                None => current.snapshot.find(listener, host, method, &path).await,
+            }),
             Err(e) => Err(e),
         };
         let (site, refused) = match found {
             Ok(Found::Route(route, params)) => {
                 ticket.log_to(&route.site, request);
                 if route.site.errors_ask {
-                    ticket.keep(Kept::new(request, &params, current.engine.as_ref()));
+                    ticket.ask_later(Asking::new(request, &params, current.engine.as_ref()));
                 }
                 if let Err(fault) = apply_limits(request, &route.site.limits) {
                     ticket.came_to(Place::Route(route));
@@ -156,7 +163,7 @@ impl Worker {
         };
         ticket.log_to(&site, request);
         if site.errors_ask {
-            ticket.keep(Kept::new(request, &Params::default(), current.engine.as_ref()));
+            ticket.ask_later(Asking::new(request, &Params::default(), current.engine.as_ref()));
         }
         ticket.came_to(Place::Site(site));
         Err(refused)
@@ -173,19 +180,24 @@ impl Worker {
     ) -> Result<Box<Response>, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
-        let mut passed = 0;
-        for filter in &route.filters {
-            passed += 1;
+        let mut passed = route.filters.len();
+        for (index, filter) in route.filters.iter().enumerate() {
             match filter {
                 Filter::Function(id) => {
                     let (given_back, outcome) = call(&engine, *id, request, route, params).await;
                     request = given_back;
                     if let Outcome::Handler(handler) = outcome? {
                         made = Some(Handler::made(&handler, &self.registry));
+                        passed = index;
                         break;
                     }
                 }
-                filter => filter.inward(&mut request)?,
+                // One that waits gets an arm like the function's, boxed: its wait must not grow every request's future.
+                filter => match filter.inward(&mut request, &context, ticket.kept())? {
+                    Pass::Go => {}
+                    Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
+                    Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
+                },
             }
         }
         if let (None, Handler::Function(id)) = (&made, &route.handler) {
@@ -197,18 +209,24 @@ impl Worker {
             };
         }
         let handler = made.as_ref().unwrap_or(&route.handler);
-        let mut response = handler.run(request, &context).await?;
-        ticket.answered(&mut response);
-        for filter in route.filters[..passed].iter().rev() {
-            filter.outward(&mut response);
-        }
-        Ok(response)
+        let response = handler.run(request, &context).await?;
+        Ok(outward(&route.filters[..passed], response, ticket))
     }
+}
+
+/// Shows an answer to the filters that let its request pass, the last one first.
+fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) -> Box<Response> {
+    ticket.answered(&mut response);
+    for filter in passed.iter().rev() {
+        filter.outward(&mut response, ticket.kept());
+    }
+    response
 }
 
 /// Why there is no response of a handler.
 enum Refused {
     Fault(Fault),
+    ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
 }
@@ -271,6 +289,7 @@ fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
 fn status_of(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Fault(fault) => fault.kind.status(),
+        Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
     }

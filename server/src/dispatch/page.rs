@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// What the function of an error page will need; kept while the request goes its way.
-pub(super) struct Kept {
+pub(super) struct Asking {
     request: Request,
     params: Params,
     engine: Rc<Engine>,
 }
 
-impl Kept {
+impl Asking {
     /// None where the worker has no functions.
     pub(super) fn new(request: &Request, params: &Params, engine: Option<&Rc<Engine>>) -> Option<Box<Self>> {
         let engine = Rc::clone(engine?);

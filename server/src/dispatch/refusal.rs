@@ -4,6 +4,8 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{Refused, Ticket, page, status_of};
 use crate::{
+    error::Fault,
+    filter::Refusal,
     message::{Body, Response},
     observe::Metrics,
     route::SiteInfo,
@@ -26,21 +28,33 @@ pub(super) fn respond_at_once(refused: Refused, ticket: &mut Ticket) -> Response
 fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) -> Response {
     let status = status_of(&refused);
     let response = written.unwrap_or_else(|| page_of(status, ticket));
-    match refused {
+    let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             response.with(header::ALLOW, HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static("GET")))
         }
+        Refused::ByFilter(refusal) => {
+            let Refusal { fault, field, .. } = *refusal;
+            noted(fault, ticket);
+            field.into_iter().fold(response, |response, (name, value)| response.with(name, value))
+        }
         Refused::Fault(fault) => {
-            fault.log(ticket.id());
-            ticket.failed(fault);
+            noted(fault, ticket);
             match status {
                 StatusCode::SERVICE_UNAVAILABLE => response.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
                 _ => response,
             }
         }
-    }
+    };
+    ticket.kept().write(&mut response.headers);
+    response
+}
+
+/// Into the log, and onto the request's line of the access log.
+fn noted(fault: Fault, ticket: &mut Ticket) {
+    fault.log(ticket.id());
+    ticket.failed(fault);
 }
 
 fn page_of(status: StatusCode, ticket: &Ticket) -> Response {

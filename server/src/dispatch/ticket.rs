@@ -12,9 +12,10 @@ use rsp_core::{
 };
 use tokio::time::Instant;
 
-use super::page::Kept;
+use super::page::Asking;
 use crate::{
     error::Fault,
+    filter::Kept,
     message::{Answered, Request, RequestId, Response},
     observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
@@ -31,8 +32,9 @@ pub struct Ticket {
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+    kept: Kept,
     /// Where a function writes the error pages.
-    kept: Option<Box<Kept>>,
+    asking: Option<Box<Asking>>,
 }
 
 /// How far the request came.
@@ -60,7 +62,8 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: None,
-            kept: None,
+            kept: Kept::default(),
+            asking: None,
         }
     }
 
@@ -79,7 +82,8 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
-            kept: None,
+            kept: Kept::default(),
+            asking: None,
         }
     }
 
@@ -95,20 +99,20 @@ impl Ticket {
     }
 
     /// Keeps what a function needs to write an error page.
-    pub(super) fn keep(&mut self, kept: Option<Box<Kept>>) {
-        self.kept = kept;
+    pub(super) fn ask_later(&mut self, asking: Option<Box<Asking>>) {
+        self.asking = asking;
     }
 
     /// The error page that a function writes; None: it is a file's, or the built-in one.
     pub(super) async fn ask_for_page(&mut self, status: StatusCode, metrics: &Metrics) -> Option<Response> {
-        let kept = self.kept.take()?;
+        let asking = self.asking.take()?;
         let site = self.site()?;
         let Some(ErrorPage::Function(id)) = site.errors.as_ref()?.find(status.as_u16()) else { return None };
         let route = match &self.place {
             Place::Route(route) => Some(&**route),
             Place::Site(_) | Place::Nowhere => None,
         };
-        kept.ask(*id, status, (site, route), metrics).await
+        asking.ask(*id, status, (site, route), metrics).await
     }
 
     pub(super) fn site(&self) -> Option<&SiteInfo> {
@@ -131,8 +135,13 @@ impl Ticket {
         self.answered = response.upstream.take();
         if response.upgrade.is_some() {
             // A tunnel may live for days, and has no error page.
-            self.kept = None;
+            self.asking = None;
         }
+    }
+
+    /// What filters keep until the answer is out.
+    pub(super) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// Remembers why the request failed; the first reason stands.

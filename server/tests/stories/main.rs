@@ -4,10 +4,12 @@
 mod balance;
 mod bounded;
 mod connection;
+mod cors;
 mod error_pages;
 mod forwarding;
 mod functions;
 mod hostile;
+mod limit_filter;
 mod limits;
 mod names;
 mod original;
@@ -16,6 +18,7 @@ mod pool;
 mod requests;
 mod responses;
 mod retry;
+mod rewrite;
 mod streaming;
 mod tunnel;
 

@@ -1,9 +1,12 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod cors;
 mod errors;
 mod fields;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -27,6 +30,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
 use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
@@ -127,6 +131,8 @@ struct Checker<'a> {
     pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -141,6 +147,7 @@ impl<'a> Checker<'a> {
             plain_replies: HashMap::new(),
             pages: HashMap::new(),
             hidden: Vec::new(),
+            limits: LimitNames::default(),
         }
     }
 
