@@ -38,10 +38,10 @@ fn file(sites: usize) -> File {
 
 fn check_timed(sites: usize) -> f64 {
     let file = file(sites);
-    let read = |path: &Path| Err(format!("cannot open {}", path.display()));
     let probe = |_: &Path| PathKind::Missing;
-    let context =
-        Context { folder: Path::new("/"), admin_socket: Path::new("/run/rsp.sock"), probe: &probe, read: &read };
+    let read = |_: &Path, _: u64| Err("cannot open it".to_owned());
+    let admin_socket = Path::new("/run/rsp.sock");
+    let context = Context { folder: Path::new("/"), admin_socket, probe: &probe, read: &read };
     let start = Instant::now();
     let (config, _) = check(&file, &context).unwrap_or_else(|findings| unreachable!("a right file: {findings:?}"));
     let seconds = start.elapsed().as_secs_f64();

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 pub use self::auth::{Auth, ForwardAuth};
 pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
-pub use super::raw::FunctionId;
+pub use super::{error_pages::*, raw::FunctionId};
 use crate::route::Rewrite;
 
 /// A whole checked config.
@@ -34,6 +34,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// The error pages of the process; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Name servers for the names of endpoints; empty: those of the system.
     pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
@@ -56,6 +58,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: Duration::from_secs(30),
             upstreams: Vec::new(),
@@ -286,6 +289,8 @@ pub struct Site {
     pub limits: Arc<Limits>,
     /// Its own, if it has one.
     pub access_log: Option<AccessLog>,
+    /// Its own error pages before the process's; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }

@@ -55,7 +55,7 @@ fn special(out: &mut String, constructor: &Constructor, table: &str) {
     let declared = match name {
         "log" => format!("(options: {table}) -> ()"),
         "channel" => format!("((name: string) -> Handler) & ((options: {table}) -> Handler)"),
-        "errors" => "(pages: { [number | string]: string | ((request: Request) -> Handler?) }) -> ()".to_owned(),
+        "errors" => format!("(pages: {}) -> ()", options::PAGES),
         "env" => "((name: string) -> string) & ((name: string, default: string) -> string)".to_owned(),
         _ => "(name: string) -> any".to_owned(),
     };

@@ -43,6 +43,13 @@ impl Origin {
         }
     }
 
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Command { .. } => None,
+        }
+    }
+
     pub(super) fn greeting(&self) -> &str {
         match self {
             Self::File(_) => "",
@@ -65,7 +72,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe, read: &script::read };
+    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe, read: &script::read_file };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {

@@ -6,14 +6,18 @@ use std::{
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
-use rsp_core::{config::Limits, frame::http1::RequestHead};
+use rsp_core::{
+    config::{ErrorPage, Limits},
+    frame::http1::RequestHead,
+};
 use tokio::time::Instant;
 
+use super::page::Asking;
 use crate::{
     error::Fault,
     filter::Kept,
     message::{Answered, Request, RequestId, Response},
-    observe::{Record, Series},
+    observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
 };
@@ -29,6 +33,8 @@ pub struct Ticket {
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
     kept: Kept,
+    /// Where a function writes the error pages.
+    asking: Option<Box<Asking>>,
 }
 
 /// How far the request came.
@@ -59,6 +65,7 @@ impl Ticket {
             fault: None,
             logged: None,
             kept: Kept::default(),
+            asking: None,
         }
     }
 
@@ -78,6 +85,7 @@ impl Ticket {
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client, user: None })),
             kept: Kept::default(),
+            asking: None,
         }
     }
 
@@ -93,7 +101,24 @@ impl Ticket {
         self.place = place;
     }
 
-    fn site(&self) -> Option<&SiteInfo> {
+    /// Keeps what a function needs to write an error page.
+    pub(super) fn ask_later(&mut self, asking: Option<Box<Asking>>) {
+        self.asking = asking;
+    }
+
+    /// The error page that a function writes; None: it is a file's, or the built-in one.
+    pub(super) async fn ask_for_page(&mut self, status: StatusCode, metrics: &Metrics) -> Option<Response> {
+        let asking = self.asking.take()?;
+        let site = self.site()?;
+        let Some(ErrorPage::Function(id)) = site.errors.as_ref()?.find(status.as_u16()) else { return None };
+        let route = match &self.place {
+            Place::Route(route) => Some(&**route),
+            Place::Site(_) | Place::Nowhere => None,
+        };
+        asking.ask(*id, status, (site, route), metrics).await
+    }
+
+    pub(super) fn site(&self) -> Option<&SiteInfo> {
         match &self.place {
             Place::Nowhere => None,
             Place::Site(site) => Some(site),
@@ -111,6 +136,10 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+        if response.upgrade.is_some() {
+            // A tunnel may live for days, and has no error page.
+            self.asking = None;
+        }
     }
 
     /// Keeps the name of whoever is known to have sent the request; of two, the one that was found out last.

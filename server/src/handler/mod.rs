@@ -6,6 +6,8 @@ mod files;
 mod proxy;
 mod reply;
 
+pub use files::content_type;
+
 use std::sync::Arc;
 
 use rsp_core::{
@@ -35,7 +37,7 @@ pub enum Handler {
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
-    Admin(admin::Admin),
+    Admin(Box<admin::Admin>),
 }
 
 /// What a handler may use while it runs.
@@ -51,9 +53,9 @@ pub struct Context<'a> {
 }
 
 impl Handler {
-    /// A declared handler; its upstream is the running one of that name.
-    pub fn declared(handler: &config::Handler, registry: &Registry) -> Self {
-        Self::build(handler, |upstream| registry.declare(upstream))
+    /// A declared handler; `group` gives the running upstream of a declared one.
+    pub fn declared(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+        Self::build(handler, group)
     }
 
     /// A handler that a function returned for one request.
@@ -93,9 +95,18 @@ impl Handler {
             // Boxed, so that the future of a proxied request is not as large as this one.
             Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
-            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
+            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
+    }
+}
+
+/// The answer of a handler that asks nobody, as an error page is: `reply` and `redirect`; None for all others.
+pub fn answer(handler: &config::Handler, request: &Request, params: &Params) -> Option<Response> {
+    match handler {
+        config::Handler::Reply(spec) => Some(reply::reply(spec)),
+        config::Handler::Redirect(spec) => Some(reply::redirect(spec, request, params)),
+        _ => None,
     }
 }

@@ -203,24 +203,18 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
     if buffer.is_empty() {
         buffer = Buffer::take(limits.head);
     }
-    let mut scanned = 0;
+    let mut arrival = http1::Arrival::default();
     let mut deadline = None;
     let mut has_more = false;
     loop {
-        if !buffer.is_empty() {
-            let filled = buffer.filled();
-            // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
-            let complete = scanned == 0 || http1::head_end(filled, scanned).is_some();
-            scanned = filled.len();
-            if complete || scanned >= limits.head.min(limits.uri) {
-                match http1::parse_request(filled, &limits) {
-                    Ok(Some((head, bytes))) => {
-                        buffer.consume(bytes);
-                        return Ok((buffer, Head { head, bytes }));
-                    }
-                    Ok(None) => {}
-                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
+        if !buffer.is_empty() && arrival.is_due(buffer.filled(), &limits) {
+            match http1::parse_request(buffer.filled(), &limits) {
+                Ok(Some((head, bytes))) => {
+                    buffer.consume(bytes);
+                    return Ok((buffer, Head { head, bytes }));
                 }
+                Ok(None) => {}
+                Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
             }
         }
         if has_more {
@@ -342,7 +336,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.
         Err(SendFault::Source(fault)) if bytes == 0 => {
-            let answer = connection.worker.fail(ticket, fault);
+            let answer = Box::pin(connection.worker.fail(ticket, fault)).await;
             return Box::pin(send(connection, answer, &Asked { keep_alive: false, ..asked.clone() }, slot)).await;
         }
         Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),

@@ -7,14 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use rsp_core::config::{PathKind, raw::Source};
+use rsp_core::config::{PathKind, raw::Source, units};
 
 use super::sources::Sources;
 
 /// Bytes of one file; a config of a million routes has 40 MiB.
 const FILE_MAX: u64 = 256 << 20;
-/// Bytes of a file that an option names: 10,000 users have 1 MiB.
-const SMALL_MAX: u64 = 1 << 20;
 /// Files of one config.
 const FILES_MAX: usize = 100_000;
 
@@ -97,28 +95,29 @@ impl Finder {
     }
 }
 
-/// The text of a file that an option names, 1 MiB at most; the error is a sentence that names it.
-pub fn read_small(path: &Path) -> Result<String, String> {
-    read_at_most(path, SMALL_MAX)
+/// The bytes of a plain file, so many at most, for the checks that need them.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let unreadable = |e: io::Error| format!("cannot open {}: {}", path.display(), reason(&e));
+    // Opening a pipe would wait for whoever writes to it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(format!("{} is no plain file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match bytes.len() as u64 > most {
+        true => Err(format!("{} is larger than {}", path.display(), units::write_size(most))),
+        false => Ok(bytes),
+    }
 }
 
 /// The text of a file; the error is a sentence without the word error.
 pub(super) fn read(path: &Path) -> Result<Arc<str>, String> {
-    read_at_most(path, FILE_MAX).map(|text| without_shebang(text).into())
-}
-
-fn read_at_most(path: &Path, most: u64) -> Result<String, String> {
-    let unreadable = |e: io::Error| format!("cannot open {}: {}", path.display(), reason(&e));
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > most {
-        return Err(format!("{} is larger than {} MiB", path.display(), most >> 20));
-    }
-    String::from_utf8(bytes).map_err(|e| {
+    let text = String::from_utf8(read_file(path, FILE_MAX)?).map_err(|e| {
         let line = 1 + memchr::memchr_iter(b'\n', &e.as_bytes()[..e.utf8_error().valid_up_to()]).count();
         format!("{}:{line}: the file is not UTF-8", path.display())
-    })
+    })?;
+    Ok(without_shebang(text).into())
 }
 
 /// What the operating system says, without its number.

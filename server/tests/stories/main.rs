@@ -7,6 +7,7 @@ mod balance;
 mod bounded;
 mod connection;
 mod cors;
+mod error_pages;
 mod fastcgi;
 mod forwarding;
 mod functions;

@@ -20,6 +20,9 @@ use crate::{
 /// Wrong lines of one file that are told; the rest is counted.
 const LINES_SHOWN: usize = 10;
 
+/// Bytes of an htpasswd file.
+const USERS_BYTES_MAX: u64 = 1 << 20;
+
 const EXAMPLE: &str = "for example \"./htpasswd\", or { alice = \"$2y$…\" }";
 const WRITE_ONE: &str = "bcrypt or argon2; `htpasswd -B FILE NAME` writes bcrypt";
 
@@ -63,7 +66,8 @@ impl Checker<'_> {
             Value::Text(path) => {
                 let path = self.reader.path(path, span);
                 let shown = path.display();
-                match (self.context.read)(&path) {
+                let text = |bytes| String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"));
+                match (self.context.read)(&path, USERS_BYTES_MAX).and_then(text) {
                     Ok(text) => self.told(Users::read(&text), span, |line| match line.number {
                         0 => format!("{shown}: {}", line.message),
                         number => format!("{shown}:{number}: {}", line.message),

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cors;
+mod errors;
 mod fastcgi;
 mod fields;
 mod handler;
@@ -21,14 +22,18 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use super::{
-    checked::{Address, Auth, Config, Handler, Proxy, Upstream},
+    checked::{Address, Auth, Config, Handler, PageFile, Proxy, Reply, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
 };
 use crate::route::Pattern;
 use limit::LimitNames;
+use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -41,9 +46,12 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
-    /// The text of a small file that an option names; the error is a sentence that names it.
-    pub read: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// The bytes of a file, so many at most; the error is a sentence that names the file.
+    pub read: &'a ReadFile,
 }
+
+/// Reads a file.
+pub type ReadFile = dyn Fn(&Path, u64) -> Result<Vec<u8>, String>;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +116,9 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
 /// A declared upstream of the running config, by name.
 type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
+/// Replies without fields, by status, type and body.
+type PlainReplies = HashMap<(StatusCode, Option<&'static str>, Bytes), Arc<Reply>>;
+
 /// The state of one check; its methods are spread over this room, a file for each kind of thing.
 struct Checker<'a> {
     reader: Reader<'a>,
@@ -116,6 +127,10 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Replies without fields, by status, type and body.
+    plain_replies: PlainReplies,
+    /// Files of error pages, each read once however many sites name it.
+    pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
     /// By the address of what the constructor returned, which lives as long as the file.
@@ -133,6 +148,8 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
+            plain_replies: HashMap::new(),
+            pages: HashMap::new(),
             hidden: Vec::new(),
             auths: HashMap::new(),
             limits: LimitNames::default(),
@@ -143,7 +160,7 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain } =
             self.statements(file);
         self.hidden = match &admin.address {
             None => vec![self.context.admin_socket.to_owned()],
@@ -151,7 +168,8 @@ impl<'a> Checker<'a> {
             Some(Address::Tcp(_)) => Vec::new(),
         };
         let limits = Arc::new(limits);
-        let sites = self.sites(file, &listeners, &limits, &access_log);
+        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let sites = self.sites(file, &around);
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -159,6 +177,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            errors,
             resolver,
             drain,
             upstreams: self.upstreams.declared(),

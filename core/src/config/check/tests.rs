@@ -141,13 +141,17 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    fn read(path: &Path) -> Result<String, String> {
-        match path.to_str().unwrap() {
-            "/etc/rsp/htpasswd" => Ok(format!("# ours\nalice:{HASH}\nbob:{HASH}\n")),
-            "/etc/rsp/wrong" => Ok(format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n")),
-            "/etc/rsp/old" => Ok((0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect()),
-            other => Err(format!("cannot open {other}: No such file or directory")),
-        }
+    fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+        let text = match path.to_str().unwrap() {
+            "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
+            "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
+            "/etc/rsp/old" => (0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect(),
+            "/etc/rsp/502.html" => "<p>{status}".to_owned(),
+            "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
+            "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            other => return Err(format!("cannot open {other}, of {most} bytes")),
+        };
+        Ok(text.into_bytes())
     }
     let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
     Context { folder, admin_socket, probe: &probe, read: &read }
