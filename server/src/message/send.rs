@@ -16,6 +16,9 @@ use crate::{error::Fault, stream::Wire};
 /// Room for most heads.
 const HEAD_CAPACITY: usize = 2 << 10;
 
+/// The shortest body that may bypass user memory; a body knows when it is worth it for the rest of it.
+const BYPASS_MIN: u64 = 64 << 10;
+
 /// Head buffers a worker keeps; a larger one than usual is freed.
 const HEADS_KEPT: usize = 64;
 
@@ -28,6 +31,8 @@ pub struct Sender {
     wire: Rc<Wire>,
     body: Body,
     framing: Framing,
+    /// Whether the kernel may move the body: one of known length, and long enough.
+    bypass: bool,
     timeout: Duration,
     /// Head, chunk sizes and trailers that go before the next bytes of the body.
     prefix: Vec<u8>,
@@ -65,6 +70,7 @@ impl Sender {
             wire,
             body,
             framing,
+            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
             timeout,
             prefix: head,
             prefix_sent: 0,
@@ -95,8 +101,8 @@ impl Sender {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
         loop {
             let waits = !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
-            if let Some(n) = self.poll_sendfile(cx)? {
-                ready!(n);
+            if self.wants_bypass() && self.prefix_sent == self.prefix.len() {
+                ready!(self.poll_bypass(cx))?;
                 continue;
             }
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
@@ -119,7 +125,7 @@ impl Sender {
 
     /// Pulls the next chunk and opens it.
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        if self.wants_sendfile() {
+        if self.wants_bypass() {
             return Ok(Poll::Ready(()));
         }
         let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
@@ -182,29 +188,33 @@ impl Sender {
         }
     }
 
-    fn wants_sendfile(&self) -> bool {
-        matches!(&self.body, Body::File(file) if file.wants_sendfile()) && matches!(self.framing, Framing::Length(_))
+    fn wants_bypass(&self) -> bool {
+        self.bypass
+            && match &self.body {
+                Body::File(file) => file.wants_sendfile(),
+                Body::Wire(body) => body.wants_pass(),
+                Body::Empty | Body::Full(_) => false,
+            }
     }
 
-    /// Some when the kernel should send the file, once the head is out.
-    fn poll_sendfile(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, SendFault> {
-        if self.ended || self.prefix_sent < self.prefix.len() || !self.wants_sendfile() {
-            return Ok(None);
-        }
-        let Body::File(file) = &mut self.body else { return Ok(None) };
-        let sent = self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout));
-        let Poll::Ready(sent) = sent else { return Ok(Some(Poll::Pending)) };
-        match sent.map_err(SendFault::Sink)? {
-            0 => Err(SendFault::Source(Fault::new(
-                crate::error::Kind::File,
-                "the file became shorter while it was sent",
-            ))),
-            n => {
-                self.sent += n as u64;
-                self.body_sent += n as u64;
-                Ok(Some(Poll::Ready(())))
+    /// Lets the kernel move bytes of the body once.
+    fn poll_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
+        let moved = match &mut self.body {
+            Body::File(file) => {
+                let sent = ready!(self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout)));
+                if matches!(sent, Ok(0)) {
+                    let fault = Fault::new(crate::error::Kind::File, "the file became shorter while it was sent");
+                    return Poll::Ready(Err(SendFault::Source(fault)));
+                }
+                sent
             }
-        }
+            Body::Wire(body) => ready!(body.poll_pass(cx, &self.wire, self.timeout)).map_err(SendFault::Source)?,
+            Body::Empty | Body::Full(_) => Ok(0),
+        };
+        let n = moved.map_err(SendFault::Sink)? as u64;
+        self.sent += n;
+        self.body_sent += n;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,6 +15,9 @@ use rsp_core::{
     frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
+mod kernel;
+
+use self::kernel::Passage;
 use super::{SendFault, Sender};
 use crate::{
     error::{Fault, Kind},
@@ -38,6 +41,8 @@ pub struct WireBody {
     timeout: Duration,
     /// Why it broke off: what stands in the buffer then is no longer what was received.
     fault: Option<Fault>,
+    /// How the kernel moves what needn't be seen.
+    passage: Passage,
     side: Side,
 }
 
@@ -113,7 +118,19 @@ impl WireBody {
             Framing::UntilClose => Decode::UntilClose,
         };
         let buffer = (!buffer.is_empty()).then_some(buffer);
-        Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, fault: None, side }
+        Self {
+            wire,
+            buffer,
+            ready: 0,
+            spent: 0,
+            decode,
+            trailers: None,
+            capacity,
+            timeout,
+            fault: None,
+            passage: Passage::default(),
+            side,
+        }
     }
 
     /// The bounds of the request's site, set before the first pull: buffer, wait, and bytes of a chunked body.
@@ -167,14 +184,19 @@ impl WireBody {
         let Some(buffer) = &mut self.buffer else { return };
         buffer.consume(n);
         self.ready -= n;
+        if self.ready == 0 {
+            buffer.consume(std::mem::take(&mut self.spent));
+        }
+        self.count(n);
+    }
+
+    /// Counts bytes that are passed on.
+    fn count(&mut self, n: usize) {
         if let Side::Request { slot, .. } = &self.side {
             slot.bytes.set(slot.bytes.get() + n as u64);
         }
         if let Decode::Length(left) = &mut self.decode {
             *left -= n as u64;
-        }
-        if self.ready == 0 {
-            buffer.consume(std::mem::take(&mut self.spent));
         }
     }
 
@@ -203,7 +225,7 @@ impl WireBody {
                 self.finish();
                 return Poll::Ready(Ok(false));
             }
-            if self.decode_buffered()? {
+            if self.decode_buffered()? || self.unpipe()? {
                 continue;
             }
             self.drive_sending(cx)?;

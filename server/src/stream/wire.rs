@@ -96,6 +96,17 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
+    pub fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let read = self.socket.borrow().poll_read_with(cx, read);
+        self.reading.borrow_mut().bound(cx, read, timeout)
+    }
+
     /// Runs `write` on the descriptor when it is writable: sendfile, splice. Waits for `timeout` at most.
     pub fn poll_write_with(
         &self,
@@ -105,6 +116,11 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         let written = self.socket.borrow().poll_write_with(cx, write);
         self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Finds out whether everything was read, after reads that bypassed user memory.
+    pub fn settle(&self) {
+        self.socket.borrow().settle();
     }
 
     /// Lets the kernel find out whether the peer is still there.

@@ -7,6 +7,7 @@ mod connection;
 mod forwarding;
 mod functions;
 mod hostile;
+mod large;
 mod limits;
 mod original;
 mod paths;
