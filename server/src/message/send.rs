@@ -100,11 +100,12 @@ impl Sender {
     /// Ready when the last byte is with the kernel.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
         loop {
-            let waits = !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
-            if self.wants_bypass() && self.prefix_sent == self.prefix.len() {
+            let bypass = self.bypass && self.wants_bypass();
+            if bypass && self.prefix_sent == self.prefix.len() {
                 ready!(self.poll_bypass(cx))?;
                 continue;
             }
+            let waits = !bypass && !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
@@ -125,9 +126,6 @@ impl Sender {
 
     /// Pulls the next chunk and opens it.
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        if self.wants_bypass() {
-            return Ok(Poll::Ready(()));
-        }
         let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
         let more = more.map_err(SendFault::Source)?;
         self.ended = !more;
@@ -189,12 +187,11 @@ impl Sender {
     }
 
     fn wants_bypass(&self) -> bool {
-        self.bypass
-            && match &self.body {
-                Body::File(file) => file.wants_sendfile(),
-                Body::Wire(body) => body.wants_pass(),
-                Body::Empty | Body::Full(_) => false,
-            }
+        match &self.body {
+            Body::File(file) => file.wants_sendfile(),
+            Body::Wire(body) => body.wants_pass(),
+            Body::Empty | Body::Full(_) => false,
+        }
     }
 
     /// Lets the kernel move bytes of the body once.

@@ -36,7 +36,8 @@ pub struct WireBody {
     /// Bytes behind them that the decoder is done with.
     spent: usize,
     decode: Decode,
-    trailers: Option<HeaderMap>,
+    /// Boxed, because few bodies have any.
+    trailers: Option<Box<HeaderMap>>,
     capacity: usize,
     timeout: Duration,
     /// Why it broke off: what stands in the buffer then is no longer what was received.
@@ -171,7 +172,7 @@ impl WireBody {
 
     /// The trailers, once the end was reached.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     /// The decoded bytes.
@@ -351,7 +352,7 @@ impl WireBody {
     fn finish(&mut self) {
         let until_close = matches!(self.decode, Decode::UntilClose);
         if let Decode::Chunked { mut decoder, .. } = std::mem::replace(&mut self.decode, Decode::Done) {
-            self.trailers = decoder.take_trailers();
+            self.trailers = decoder.take_trailers().map(Box::new);
         }
         match &mut self.side {
             Side::Request { slot, .. } => {
