@@ -33,6 +33,8 @@ pub struct Sender {
     framing: Framing,
     /// Whether the kernel may move the body: one of known length, and long enough.
     bypass: bool,
+    /// Whether our direction ends with the message.
+    closes: bool,
     timeout: Duration,
     /// Head, chunk sizes and trailers that go before the next bytes of the body.
     prefix: Vec<u8>,
@@ -71,6 +73,7 @@ impl Sender {
             body,
             framing,
             bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
+            closes: false,
             timeout,
             prefix: head,
             prefix_sent: 0,
@@ -80,6 +83,12 @@ impl Sender {
             sent: 0,
             body_sent: 0,
         }
+    }
+
+    /// The connection's last message: whoever sends it must end the wire's direction as soon as it is sent.
+    pub fn closing(mut self, closes: bool) -> Self {
+        self.closes = closes;
+        self
     }
 
     /// Bytes that went out, the head counted.
@@ -156,9 +165,12 @@ impl Sender {
             (true, _) => &parts[1..],
             (false, false) => &parts[..],
         };
-        let Poll::Ready(written) = self.wire.poll_write(cx, parts, Some(self.timeout)) else {
-            return Ok(Poll::Pending);
+        let written = if self.closes && self.is_last(chunk) {
+            self.wire.poll_write_last(cx, parts, Some(self.timeout))
+        } else {
+            self.wire.poll_write(cx, parts, Some(self.timeout))
         };
+        let Poll::Ready(written) = written else { return Ok(Poll::Pending) };
         let written = match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             other => other,
@@ -177,6 +189,15 @@ impl Sender {
         }
         self.drop_sent_prefix();
         Ok(Poll::Ready(()))
+    }
+
+    /// Whether the message ends with this chunk. A chunked one may have more, so that its end is told by itself.
+    fn is_last(&self, chunk: &[u8]) -> bool {
+        match self.framing {
+            Framing::Empty => true,
+            Framing::Length(length) => self.body_sent + chunk.len() as u64 == length,
+            Framing::Chunked | Framing::UntilClose => false,
+        }
     }
 
     fn drop_sent_prefix(&mut self) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -56,6 +56,15 @@ impl Socket {
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
+    }
+
+    /// As [`poll_write`](Self::poll_write), for bytes that the end of our direction follows at once: the kernel holds them
+    /// back, 200 ms at most, to send both in one segment.
+    pub fn poll_write_last(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        self.poll_write_with(cx, |socket| {
+            Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
+        })
     }
 
     /// Ready when a read would not wait: bytes, the end, or an error.

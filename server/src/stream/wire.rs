@@ -96,6 +96,17 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// As [`poll_write`](Self::poll_write), for bytes that the close or the end of our direction follows at once.
+    pub fn poll_write_last(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow().poll_write_last(cx, parts);
+        self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
     /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
     pub fn poll_read_with(
         &self,
