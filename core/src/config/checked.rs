@@ -1,5 +1,7 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod filters;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,9 +11,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
 pub use super::raw::FunctionId;
+use crate::route::Rewrite;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// Name servers for the names of endpoints; empty: those of the system.
+    pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
     pub drain: Duration,
     /// Declared upstreams, each name once.
@@ -48,6 +54,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            resolver: Vec::new(),
             drain: Duration::from_secs(30),
             upstreams: Vec::new(),
             sites: Vec::new(),
@@ -213,8 +220,23 @@ pub struct Endpoint {
 pub enum EndpointAddress {
     /// A host name or address, without brackets, and a port.
     Host(String, u16),
+    /// The name of an SRV record, whose targets are the endpoints.
+    Service(String),
+    /// What the name before it was found to stand for; never in a file.
+    Found(Box<EndpointAddress>, SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+impl EndpointAddress {
+    /// Whether it has to be looked up before there is something to connect to.
+    pub fn is_name(&self) -> bool {
+        match self {
+            Self::Host(host, _) => host.parse::<IpAddr>().is_err(),
+            Self::Service(_) => true,
+            Self::Found(..) | Self::Unix(_) => false,
+        }
+    }
 }
 
 /// How an endpoint is chosen.
@@ -306,28 +328,14 @@ pub enum Filter {
     Deny(Networks),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(Arc<Limit>),
+    /// Pages of other origins.
+    Cors(Arc<Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// Returns a handler, or nil to go on.
     Function(FunctionId),
-}
-
-/// Edits of the request's and the response's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// What the handler and upstream see.
-    pub request: HeaderEdit,
-    /// What the client sees.
-    pub response: HeaderEdit,
-}
-
-/// Edits of one head: remove, then set, then add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdit {
-    /// Replaces all values of the name.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Adds one more.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removes all values of the name.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A checked handler: plain data, so that a script may build one while a request waits.
@@ -457,6 +465,8 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::Found(_, address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

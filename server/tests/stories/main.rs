@@ -4,17 +4,21 @@
 mod balance;
 mod bounded;
 mod connection;
+mod cors;
 mod forwarding;
 mod functions;
 mod hostile;
 mod large;
+mod limit_filter;
 mod limits;
+mod names;
 mod original;
 mod paths;
 mod pool;
 mod requests;
 mod responses;
 mod retry;
+mod rewrite;
 mod streaming;
 mod tunnel;
 
