@@ -1,7 +1,7 @@
 //! A request, its response and their bodies, whatever protocol carries them.
 //!
 //! **Invariant:** a body is pulled chunk by chunk; nobody pulls faster than the other side writes, so at most one
-//! buffer a direction is in flight.
+//! buffer, or as much in a pipe, is in flight a direction.
 //! **Invariant:** a body that did not end cleanly is a [`Fault`](crate::error::Fault), never a clean end.
 
 mod body;

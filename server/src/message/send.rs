@@ -19,6 +19,9 @@ use crate::{error::Fault, stream::Wire};
 /// Room for most heads.
 const HEAD_CAPACITY: usize = 2 << 10;
 
+/// The shortest body that may bypass user memory; a body knows when it is worth it for the rest of it.
+const BYPASS_MIN: u64 = 64 << 10;
+
 /// Head buffers a worker keeps; a larger one than usual is freed.
 const HEADS_KEPT: usize = 64;
 
@@ -32,6 +35,10 @@ pub struct Sender {
     body: Body,
     framing: Framing,
     coding: Coding,
+    /// Whether the kernel may move the body: one of known length, and long enough.
+    bypass: bool,
+    /// Whether our direction ends with the message.
+    closes: bool,
     timeout: Duration,
     /// Head, chunk sizes and trailers that go before the next bytes of the body.
     prefix: Vec<u8>,
@@ -83,6 +90,8 @@ impl Sender {
             body,
             framing,
             coding,
+            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
+            closes: false,
             timeout,
             prefix: head,
             prefix_sent: 0,
@@ -100,6 +109,12 @@ impl Sender {
         let mut sender = Self::new(wire, head, body, Framing::Empty, timeout);
         (sender.coding, sender.ended) = (Coding::Records, false);
         sender
+    }
+
+    /// The connection's last message: whoever sends it must end the wire's direction as soon as it is sent.
+    pub fn closing(mut self, closes: bool) -> Self {
+        self.closes = closes;
+        self
     }
 
     /// Bytes that went out, the head counted.
@@ -120,11 +135,12 @@ impl Sender {
     /// Ready when the last byte is with the kernel.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
         loop {
-            let waits = !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
-            if let Some(n) = self.poll_sendfile(cx)? {
-                ready!(n);
+            let bypass = self.bypass && self.wants_bypass();
+            if bypass && self.prefix_sent == self.prefix.len() {
+                ready!(self.poll_bypass(cx))?;
                 continue;
             }
+            let waits = !bypass && !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
@@ -146,9 +162,6 @@ impl Sender {
 
     /// Pulls the next chunk and opens it.
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        if self.wants_sendfile() {
-            return Ok(Poll::Ready(()));
-        }
         let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
         let more = more.map_err(SendFault::Source)?;
         self.ended = !more;
@@ -187,9 +200,12 @@ impl Sender {
             (true, _) => &parts[1..],
             (false, false) => &parts[..],
         };
-        let Poll::Ready(written) = self.wire.poll_write(cx, parts, Some(self.timeout)) else {
-            return Ok(Poll::Pending);
+        let written = if self.closes && self.is_last(chunk) {
+            self.wire.poll_write_last(cx, parts, Some(self.timeout))
+        } else {
+            self.wire.poll_write(cx, parts, Some(self.timeout))
         };
+        let Poll::Ready(written) = written else { return Ok(Poll::Pending) };
         let written = match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             other => other,
@@ -211,6 +227,15 @@ impl Sender {
         Ok(Poll::Ready(()))
     }
 
+    /// Whether the message ends with this chunk. A chunked one may have more, so that its end is told by itself.
+    fn is_last(&self, chunk: &[u8]) -> bool {
+        match self.framing {
+            Framing::Empty => true,
+            Framing::Length(length) => self.body_sent + chunk.len() as u64 == length,
+            Framing::Chunked | Framing::UntilClose => false,
+        }
+    }
+
     fn drop_sent_prefix(&mut self) {
         if self.prefix_sent == self.prefix.len() {
             self.prefix.clear();
@@ -218,29 +243,32 @@ impl Sender {
         }
     }
 
-    fn wants_sendfile(&self) -> bool {
-        matches!(&self.body, Body::File(file) if file.wants_sendfile()) && matches!(self.framing, Framing::Length(_))
+    fn wants_bypass(&self) -> bool {
+        match &self.body {
+            Body::File(file) => file.wants_sendfile(),
+            Body::Wire(body) => body.wants_pass(),
+            Body::Empty | Body::Full(_) => false,
+        }
     }
 
-    /// Some when the kernel should send the file, once the head is out.
-    fn poll_sendfile(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, SendFault> {
-        if self.ended || self.prefix_sent < self.prefix.len() || !self.wants_sendfile() {
-            return Ok(None);
-        }
-        let Body::File(file) = &mut self.body else { return Ok(None) };
-        let sent = self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout));
-        let Poll::Ready(sent) = sent else { return Ok(Some(Poll::Pending)) };
-        match sent.map_err(SendFault::Sink)? {
-            0 => Err(SendFault::Source(Fault::new(
-                crate::error::Kind::File,
-                "the file became shorter while it was sent",
-            ))),
-            n => {
-                self.sent += n as u64;
-                self.body_sent += n as u64;
-                Ok(Some(Poll::Ready(())))
+    /// Lets the kernel move bytes of the body once.
+    fn poll_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
+        let moved = match &mut self.body {
+            Body::File(file) => {
+                let sent = ready!(self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout)));
+                if matches!(sent, Ok(0)) {
+                    let fault = Fault::new(crate::error::Kind::File, "the file became shorter while it was sent");
+                    return Poll::Ready(Err(SendFault::Source(fault)));
+                }
+                sent
             }
-        }
+            Body::Wire(body) => ready!(body.poll_pass(cx, &self.wire, self.timeout)).map_err(SendFault::Source)?,
+            Body::Empty | Body::Full(_) => Ok(0),
+        };
+        let n = moved.map_err(SendFault::Sink)? as u64;
+        self.sent += n;
+        self.body_sent += n;
+        Poll::Ready(Ok(()))
     }
 }
 

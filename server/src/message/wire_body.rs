@@ -15,6 +15,9 @@ use rsp_core::{
     frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
+mod kernel;
+
+use self::kernel::Passage;
 use super::{Records, SendFault, Sender};
 use crate::{
     error::{Fault, Kind},
@@ -33,11 +36,14 @@ pub struct WireBody {
     /// Bytes behind them that the decoder is done with.
     spent: usize,
     decode: Decode,
-    trailers: Option<HeaderMap>,
+    /// Boxed, because few bodies have any.
+    trailers: Option<Box<HeaderMap>>,
     capacity: usize,
     timeout: Duration,
     /// Why it broke off: what stands in the buffer then is no longer what was received.
     fault: Option<Fault>,
+    /// How the kernel moves what needn't be seen.
+    passage: Passage,
     side: Side,
 }
 
@@ -137,7 +143,19 @@ impl WireBody {
             Framing::UntilClose => Decode::UntilClose,
         };
         let buffer = (!buffer.is_empty()).then_some(buffer);
-        Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, fault: None, side }
+        Self {
+            wire,
+            buffer,
+            ready: 0,
+            spent: 0,
+            decode,
+            trailers: None,
+            capacity,
+            timeout,
+            fault: None,
+            passage: Passage::default(),
+            side,
+        }
     }
 
     /// The bounds of the request's site, set before the first pull: buffer, wait, and bytes of a chunked body.
@@ -179,7 +197,7 @@ impl WireBody {
 
     /// The trailers, once the end was reached.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        self.trailers.take().map(|trailers| *trailers)
     }
 
     /// The decoded bytes.
@@ -192,14 +210,19 @@ impl WireBody {
         let Some(buffer) = &mut self.buffer else { return };
         buffer.consume(n);
         self.ready -= n;
+        if self.ready == 0 {
+            buffer.consume(std::mem::take(&mut self.spent));
+        }
+        self.count(n);
+    }
+
+    /// Counts bytes that are passed on.
+    fn count(&mut self, n: usize) {
         if let Side::Request { slot, .. } = &self.side {
             slot.bytes.set(slot.bytes.get() + n as u64);
         }
         if let Decode::Length(left) = &mut self.decode {
             *left -= n as u64;
-        }
-        if self.ready == 0 {
-            buffer.consume(std::mem::take(&mut self.spent));
         }
     }
 
@@ -228,7 +251,7 @@ impl WireBody {
                 self.finish();
                 return Poll::Ready(Ok(false));
             }
-            if self.decode_buffered()? {
+            if self.decode_buffered()? || self.unpipe()? {
                 continue;
             }
             self.drive_sending(cx)?;
@@ -361,7 +384,7 @@ impl WireBody {
     fn finish(&mut self) {
         let until_close = matches!(self.decode, Decode::UntilClose);
         if let Decode::Chunked { mut decoder, .. } = std::mem::replace(&mut self.decode, Decode::Done) {
-            self.trailers = decoder.take_trailers();
+            self.trailers = decoder.take_trailers().map(Box::new);
         }
         match &mut self.side {
             Side::Request { slot, .. } => {

@@ -102,6 +102,28 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// As [`poll_write`](Self::poll_write), for bytes that the close or the end of our direction follows at once.
+    pub fn poll_write_last(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow().poll_write_last(cx, parts);
+        self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
+    pub fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let read = self.socket.borrow().poll_read_with(cx, read);
+        self.reading.borrow_mut().bound(cx, read, timeout)
+    }
+
     /// Runs `write` on the descriptor when it is writable: sendfile, splice. Waits for `timeout` at most.
     pub fn poll_write_with(
         &self,
@@ -111,6 +133,11 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         let written = self.socket.borrow().poll_write_with(cx, write);
         self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Finds out whether everything was read, after reads that bypassed user memory.
+    pub fn settle(&self) {
+        self.socket.borrow().settle();
     }
 
     /// Lets the kernel find out whether the peer is still there.

@@ -12,6 +12,7 @@ mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod large;
 mod limit_filter;
 mod limits;
 mod names;

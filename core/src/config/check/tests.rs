@@ -141,7 +141,7 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    fn read(path: &Path, _: u64) -> Result<Vec<u8>, String> {
         let text = match path.to_str().unwrap() {
             "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
             "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
@@ -149,7 +149,7 @@ fn context() -> Context<'static> {
             "/etc/rsp/502.html" => "<p>{status}".to_owned(),
             "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
             "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
-            other => return Err(format!("cannot open {other}, of {most} bytes")),
+            other => return Err(format!("cannot open {other}: No such file or directory")),
         };
         Ok(text.into_bytes())
     }
