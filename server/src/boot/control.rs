@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsp_core::config::{Address, Config, Listener};
+use rsp_core::config::{Address, Config, Listener, secret_path};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -28,7 +28,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::Registry,
+    upstream::{Probes, Registry, Secret},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -55,6 +55,7 @@ pub struct Control {
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
+    probes: Probes,
     started: Instant,
 }
 
@@ -91,7 +92,7 @@ impl Control {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics))),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), secret(&loaded.config, &origin))),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -125,6 +126,7 @@ impl Control {
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
+            probes: Probes::default(),
             started: Instant::now(),
         })
     }
@@ -155,6 +157,7 @@ impl Control {
             }
         };
         let serving = self.serve_admin();
+        self.probes.settle(&self.snapshot.groups);
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
         // A shell that closed its end wants no greeting.
@@ -259,6 +262,7 @@ impl Control {
         }
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
         self.shared.registry.settle(&self.snapshot.groups);
+        self.probes.settle(&self.snapshot.groups);
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
         self.listening.retain(|address| {
@@ -359,6 +363,9 @@ impl Handle {
 }
 
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
+    if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
+        shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
+    }
     let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
@@ -371,4 +378,12 @@ fn admin_address(config: &Config, origin: &Origin) -> Address {
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
+}
+
+/// What sticky cookies are made with; it stays where it was for as long as the process runs.
+fn secret(config: &Config, origin: &Origin) -> Secret {
+    Secret::at(secret_path(&match &config.admin.address {
+        Some(Address::Unix(path)) => path.clone(),
+        Some(Address::Tcp(_)) | None => origin.admin_socket(),
+    }))
 }

@@ -46,7 +46,8 @@ fn upstreams(shared: &Shared) -> Vec<Value> {
         .iter()
         .map(|group| {
             let endpoints: Vec<_> = (0..group.endpoints.len()).map(|index| endpoint(group, index)).collect();
-            json!({ "name": &*group.name, "endpoints": endpoints })
+            let queued = group.balance.lasting().room.waiting();
+            json!({ "name": &*group.name, "queued": queued, "endpoints": endpoints })
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Fault,
-    message::{Answered, Request, RequestId, Response},
+    message::{Answered, Names, Request, RequestId, Response},
     observe::{Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
@@ -104,6 +104,11 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+    }
+
+    /// The endpoint that answered; None: rsp itself, or nobody yet.
+    pub(super) fn answered_by(&self) -> Option<&Names> {
+        self.answered.as_ref().map(|answered| &*answered.by)
     }
 
     /// Remembers why the request failed; the first reason stands.

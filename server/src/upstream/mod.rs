@@ -2,13 +2,20 @@
 //!
 //! **Invariant:** states of endpoints are shared by all workers and live by name across reloads; idle connections
 //! belong to one worker.
+//! **Invariant:** a request that waits for an endpoint has a place in a bounded line, and none of its body is read.
 //! **Invariant:** a request goes to another endpoint only while no byte of its body is out.
 
+mod choice;
 mod connect;
 mod exchange;
 mod group;
 mod pools;
+mod probe;
+mod sticky;
 
+pub use choice::Affinity;
 pub use exchange::{Outgoing, since_start};
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;
+pub use probe::Probes;
+pub use sticky::Secret;

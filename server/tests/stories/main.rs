@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod balance;
+mod balance_affinity;
+mod balance_health;
+mod balance_waiting;
 mod bounded;
 mod connection;
 mod forwarding;

@@ -11,7 +11,7 @@ mod values;
 
 pub(super) use handlers::RETRY;
 pub(super) use statements::SITE;
-pub(super) use upstream::{ENDPOINT, OUTLIER, UPSTREAM};
+pub(super) use upstream::{ENDPOINT, OUTLIER, QUEUE, UPSTREAM};
 
 use std::time::Duration;
 
@@ -152,10 +152,6 @@ const fn opt(name: &'static str, of: Type, default: Literal, doc: &'static str) 
 
 const fn word(name: &'static str) -> Word {
     Word { name, landed: true }
-}
-
-const fn later_word(name: &'static str) -> Word {
-    Word { name, landed: false }
 }
 
 impl Opt {

@@ -1,5 +1,7 @@
 //! `proxy`: the request goes to an upstream, its answer comes back.
 
+mod affinity;
+
 use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderValue;
@@ -39,6 +41,8 @@ impl Proxy {
         if upgrade && is_full(context) {
             return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
         }
+        let affinity = if self.group.balance.has_rules() { affinity::read(&self.group, &mut request) } else { None };
+        let before = affinity.as_ref().and_then(|affinity| affinity.before);
         let target = stripped(&request, spec.strip.as_deref());
         let peer = match request.client.peer {
             Peer::Ip(address) => Some(address.ip()),
@@ -59,9 +63,14 @@ impl Proxy {
             silence: spec.tunnel_timeout,
             interim: request.interim.clone(),
             seed: request.id.seed(),
+            affinity,
             now: request.received,
         };
-        context.pools.exchange(&self.group, &mut outgoing).await
+        let mut response = context.pools.exchange(&self.group, &mut outgoing).await?;
+        if self.group.sticky.is_some() {
+            affinity::bind(&self.group, before, request.scheme, &mut response);
+        }
+        Ok(response)
     }
 }
 
