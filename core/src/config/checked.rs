@@ -1,5 +1,8 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod filters;
+mod upstream;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,12 +12,14 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-mod upstream;
-
-pub use self::upstream::*;
+pub use self::{
+    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    upstream::*,
+};
 pub use super::raw::FunctionId;
+use crate::route::Rewrite;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -31,6 +36,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// Name servers for the names of endpoints; empty: those of the system.
+    pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
     pub drain: Duration,
     /// Declared upstreams, each name once.
@@ -51,6 +58,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            resolver: Vec::new(),
             drain: Duration::from_secs(30),
             upstreams: Vec::new(),
             sites: Vec::new(),
@@ -237,28 +245,14 @@ pub enum Filter {
     Deny(Networks),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(Arc<Limit>),
+    /// Pages of other origins.
+    Cors(Arc<Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// Returns a handler, or nil to go on.
     Function(FunctionId),
-}
-
-/// Edits of the request's and the response's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// What the handler and upstream see.
-    pub request: HeaderEdit,
-    /// What the client sees.
-    pub response: HeaderEdit,
-}
-
-/// Edits of one head: remove, then set, then add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdit {
-    /// Replaces all values of the name.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Adds one more.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removes all values of the name.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A checked handler: plain data, so that a script may build one while a request waits.

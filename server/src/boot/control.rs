@@ -28,7 +28,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::{Probes, Registry, Secret},
+    upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -56,6 +56,9 @@ pub struct Control {
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
     probes: Probes,
+    resolver: Resolver,
+    /// What answers the resolver, until it runs.
+    desk: Option<Desk>,
     started: Instant,
 }
 
@@ -91,8 +94,11 @@ impl Control {
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
+        let (resolver, desk) = Resolver::new();
+        resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics), secret(&loaded.config, &origin))),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
+            limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -127,6 +133,8 @@ impl Control {
             admin_address,
             commands,
             probes: Probes::default(),
+            resolver,
+            desk: Some(desk),
             started: Instant::now(),
         })
     }
@@ -156,6 +164,10 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        if let Some(desk) = self.desk.take() {
+            tokio::task::spawn_local(desk.serve());
+            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+        }
         let serving = self.serve_admin();
         self.probes.settle(&self.snapshot.groups);
         // Who reads that it has started may send a signal at once.
@@ -194,8 +206,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
+        let snapshot = match Snapshot::serving(Handler::Admin(admin), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -260,9 +271,11 @@ impl Control {
                 return Err(e);
             }
         }
+        self.resolver.use_servers(&loaded.config.resolver);
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
         self.shared.registry.settle(&self.snapshot.groups);
         self.probes.settle(&self.snapshot.groups);
+        self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
         self.listening.retain(|address| {
@@ -366,10 +379,15 @@ fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, Str
     if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
         shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
     }
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
+}
+
+/// What outlives a snapshot.
+fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    let Shared { registry, limiters, metrics, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs }
 }
 
 fn admin_address(config: &Config, origin: &Origin) -> Address {

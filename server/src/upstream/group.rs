@@ -15,8 +15,10 @@ use rsp_core::{
 use tokio::time::Instant;
 
 use super::{
+    Resolver,
     connect::Resolved,
     exchange::since_start,
+    follow::Live,
     sticky::{Secret, Sticky},
 };
 use crate::{
@@ -44,6 +46,8 @@ pub struct Group {
     /// Keeps clients on their endpoints.
     pub sticky: Option<Sticky>,
     queues: bool,
+    /// What its names stand for now; None: it has no names.
+    live: Option<Live>,
 }
 
 /// One endpoint of a group.
@@ -56,6 +60,8 @@ pub struct Endpoint {
     pub address: config::EndpointAddress,
     /// `host:port` as a `Host` field has it.
     pub authority: http::HeaderValue,
+    /// Who looks its name up.
+    pub resolver: Resolver,
     /// What its name resolved to last.
     pub resolved: Resolved,
     /// In-flight count, failures, ejection.
@@ -69,14 +75,26 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     /// What cookies are made with; loaded before the first upstream with one is declared.
     pub secret: Secret,
+    resolver: Resolver,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
 }
 
+impl Group {
+    /// The group of the addresses that its names stand for now; None: it is that itself, or nothing is known yet.
+    pub fn live(&self) -> Option<Arc<Group>> {
+        self.live.as_ref().and_then(Live::group)
+    }
+
+    pub(super) fn names(&self) -> Option<&Live> {
+        self.live.as_ref()
+    }
+}
+
 impl Registry {
     /// No upstream yet.
-    pub fn new(metrics: Arc<Metrics>, secret: Secret) -> Self {
-        Self { metrics, secret, declared: Mutex::default(), made: Mutex::default() }
+    pub fn new(metrics: Arc<Metrics>, resolver: Resolver, secret: Secret) -> Self {
+        Self { metrics, secret, resolver, declared: Mutex::default(), made: Mutex::default() }
     }
 
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
@@ -122,14 +140,19 @@ impl Registry {
     pub fn blame(&self, names: &Names) {
         for groups in [&self.declared, &self.made] {
             let group = groups.lock().unwrap_or_else(PoisonError::into_inner).get(&*names.upstream).cloned();
-            let Some(group) = group else { continue };
+            let Some(group) = group.map(|group| group.live().unwrap_or(group)) else { continue };
             if let Some(index) = group.endpoints.iter().position(|endpoint| *endpoint.names == *names) {
                 return group.note(index, Outcome::BadAnswer, Instant::now());
             }
         }
     }
 
-    fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// A group of this declaration; what `old` knows of endpoints that stay, it keeps.
+    pub(super) fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
         if let Some(old) = old.filter(|old| *old.spec == **spec) {
             return Arc::clone(old);
         }
@@ -145,6 +168,7 @@ impl Registry {
             counts: self.metrics.upstream(&spec.name),
             sticky: spec.sticky.as_ref().zip(self.secret.key()).map(|(name, key)| Sticky::new(name, spec, key)),
             queues: spec.queue.size > 0,
+            live: Live::of(spec, old.and_then(|old| old.live.as_ref())),
         })
     }
 
@@ -168,6 +192,7 @@ impl Registry {
             names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
             address: spec.address.clone(),
             authority: authority(&spec.address),
+            resolver: self.resolver.clone(),
             resolved: Resolved::default(),
             state,
             counts: self.metrics.endpoint(&group.name, &spec.name),
@@ -207,6 +232,8 @@ fn authority(address: &config::EndpointAddress) -> http::HeaderValue {
         config::EndpointAddress::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         config::EndpointAddress::Host(host, 80) => host.clone(),
         config::EndpointAddress::Host(host, port) => format!("{host}:{port}"),
+        config::EndpointAddress::Service(name) => name.clone(),
+        config::EndpointAddress::Found(name, _) => return authority(name),
         config::EndpointAddress::Unix(_) => "localhost".to_owned(),
     };
     http::HeaderValue::try_from(text).unwrap_or(http::HeaderValue::from_static("localhost"))

@@ -8,14 +8,18 @@
 mod choice;
 mod connect;
 mod exchange;
+mod follow;
 mod group;
 mod pools;
 mod probe;
+mod resolve;
 mod sticky;
 
 pub use choice::Affinity;
 pub use exchange::{Outgoing, since_start};
+pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;
 pub use probe::Probes;
+pub use resolve::{Desk, Resolver};
 pub use sticky::Secret;

@@ -1,6 +1,6 @@
 //! Active health checks: each endpoint is asked from time to time, whether requests go to it or not.
 
-use std::{io::Write, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io::Write, rc::Rc, sync::Arc, time::Duration};
 
 use http::Method;
 use rsp_core::{
@@ -20,9 +20,19 @@ use crate::{
 /// How much of a body is searched, and read at most at once.
 const BODY_MAX: usize = 64 << 10;
 
+/// How often is looked whether names of groups stand for other endpoints.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The probes that run, one task an endpoint on the thread that made them.
 #[derive(Default)]
 pub struct Probes {
+    shared: Rc<RefCell<State>>,
+    following: bool,
+}
+
+#[derive(Default)]
+struct State {
+    declared: Vec<Arc<Group>>,
     running: Vec<Running>,
 }
 
@@ -32,12 +42,32 @@ struct Running {
 }
 
 impl Probes {
-    /// Probes the endpoints of these groups from now on, and no others. What was found of an endpoint stands as long as
-    /// it is probed, whatever reload changed its group. Must be called inside of a `LocalRuntime`.
+    /// Probes the endpoints of these groups from now on, and no others; where a group has names, those that they stand
+    /// for. What was found of an endpoint stands as long as it is probed, whatever reload changed its group. Must be
+    /// called inside of a `LocalRuntime`.
     pub fn settle(&mut self, groups: &[Arc<Group>]) {
-        let (mut kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
-            .into_iter()
-            .partition(|running| groups.iter().any(|group| Arc::ptr_eq(group, &running.group)));
+        let probed = groups.iter().filter(|group| group.spec.probe.is_some());
+        self.shared.borrow_mut().declared = probed.cloned().collect();
+        self.shared.borrow_mut().renew();
+        if !self.following {
+            self.following = true;
+            let shared = Rc::clone(&self.shared);
+            tokio::task::spawn_local(async move {
+                loop {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    shared.borrow_mut().renew();
+                }
+            });
+        }
+    }
+}
+
+impl State {
+    fn renew(&mut self) {
+        let groups: Vec<_> =
+            self.declared.iter().map(|group| group.live().unwrap_or_else(|| Arc::clone(group))).collect();
+        let is_wanted = |running: &Running| groups.iter().any(|group| Arc::ptr_eq(group, &running.group));
+        let (mut kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running).into_iter().partition(is_wanted);
         let was_probed = |endpoint: &Endpoint| {
             let before = gone.iter().flat_map(|running| &running.group.endpoints);
             before.into_iter().any(|other| Arc::ptr_eq(&other.state, &endpoint.state))
@@ -45,9 +75,9 @@ impl Probes {
         for endpoint in gone.iter().flat_map(|running| &running.group.endpoints) {
             endpoint.counts.set_down(false);
         }
-        for group in groups {
+        for group in &groups {
             let Some(probe) = &group.spec.probe else { continue };
-            if kept.iter().any(|running: &Running| Arc::ptr_eq(&running.group, group)) {
+            if kept.iter().any(|running| Arc::ptr_eq(&running.group, group)) {
                 continue;
             }
             let start = |index: usize| {

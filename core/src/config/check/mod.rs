@@ -1,9 +1,12 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
 mod balance;
+mod cors;
 mod fields;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -24,6 +27,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -117,6 +121,8 @@ struct Checker<'a> {
     plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -129,6 +135,7 @@ impl<'a> Checker<'a> {
             running,
             plain_proxies: HashMap::new(),
             hidden: Vec::new(),
+            limits: LimitNames::default(),
         }
     }
 
@@ -136,7 +143,8 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, drain } = self.statements(file);
+        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain } =
+            self.statements(file);
         self.hidden = match &admin.address {
             None => hidden(self.context.admin_socket, true),
             Some(Address::Unix(path)) => hidden(path, true),
@@ -151,6 +159,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            resolver,
             drain,
             upstreams: self.upstreams.declared(),
             sites,

@@ -1,6 +1,11 @@
 //! A checked `upstream`: its endpoints, and how one of them is chosen, probed and waited for.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Method};
 
@@ -55,8 +60,23 @@ pub struct Endpoint {
 pub enum EndpointAddress {
     /// A host name or address, without brackets, and a port.
     Host(String, u16),
+    /// The name of an SRV record, whose targets are the endpoints.
+    Service(String),
+    /// What the name before it was found to stand for; never in a file.
+    Found(Box<EndpointAddress>, SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+impl EndpointAddress {
+    /// Whether it has to be looked up before there is something to connect to.
+    pub fn is_name(&self) -> bool {
+        match self {
+            Self::Host(host, _) => host.parse::<IpAddr>().is_err(),
+            Self::Service(_) => true,
+            Self::Found(..) | Self::Unix(_) => false,
+        }
+    }
 }
 
 /// How an endpoint is chosen.
@@ -158,6 +178,8 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::Found(_, address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -41,7 +41,10 @@ impl Proxy {
         if upgrade && is_full(context) {
             return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
         }
-        let affinity = if self.group.balance.has_rules() { affinity::read(&self.group, &mut request) } else { None };
+        // A cookie and what sets it must mean the same endpoints, whatever DNS says meanwhile.
+        let live = if self.group.balance.has_rules() { self.group.live() } else { None };
+        let group = live.as_ref().unwrap_or(&self.group);
+        let affinity = if group.balance.has_rules() { affinity::read(group, &mut request) } else { None };
         let before = affinity.as_ref().and_then(|affinity| affinity.before);
         let target = stripped(&request, spec.strip.as_deref());
         let peer = match request.client.peer {
@@ -66,9 +69,9 @@ impl Proxy {
             affinity,
             now: request.received,
         };
-        let mut response = context.pools.exchange(&self.group, &mut outgoing).await?;
-        if self.group.sticky.is_some() {
-            affinity::bind(&self.group, before, request.scheme, &mut response);
+        let mut response = context.pools.exchange(group, &mut outgoing).await?;
+        if group.sticky.is_some() {
+            affinity::bind(group, before, request.scheme, &mut response);
         }
         Ok(response)
     }
