@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsp_core::config::{Address, Config, Listener};
+use rsp_core::config::{Address, Config, Listener, secret_path};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::{Desk, Registry, Resolver, follow_for_ever},
+    upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -56,6 +56,7 @@ pub struct Control {
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
+    probes: Probes,
     resolver: Resolver,
     /// What answers the resolver, until it runs.
     desk: Option<Desk>,
@@ -98,7 +99,7 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
             auth: Arc::default(),
@@ -135,6 +136,7 @@ impl Control {
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
+            probes: Probes::default(),
             resolver,
             desk: Some(desk),
             started: Instant::now(),
@@ -172,6 +174,7 @@ impl Control {
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
         }
         let serving = self.serve_admin();
+        self.probes.settle(&self.snapshot.groups);
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
         // A shell that closed its end wants no greeting.
@@ -283,6 +286,7 @@ impl Control {
         // The last owner takes its time to free a large one, and a worker has none.
         drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
+        self.probes.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
@@ -398,6 +402,9 @@ impl Handle {
 }
 
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
+    if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
+        shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
+    }
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
@@ -415,4 +422,12 @@ fn admin_address(config: &Config, origin: &Origin) -> Address {
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
+}
+
+/// What sticky cookies are made with; it stays where it was for as long as the process runs.
+fn secret(config: &Config, origin: &Origin) -> Secret {
+    Secret::at(secret_path(&match &config.admin.address {
+        Some(Address::Unix(path)) => path.clone(),
+        Some(Address::Tcp(_)) | None => origin.admin_socket(),
+    }))
 }
