@@ -1,6 +1,7 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
 use std::{
+    collections::{HashMap, HashSet},
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
@@ -36,6 +37,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
+    /// What no `files` serves.
+    pub hidden: Arc<Hidden>,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             upstreams: Vec::new(),
             sites: Vec::new(),
             functions: 0,
+            hidden: Arc::default(),
         }
     }
 }
@@ -403,11 +407,30 @@ pub struct Files {
     pub root: PathBuf,
     /// The file that stands for a folder.
     pub index: String,
-    /// How many bytes of the decoded path belong to the route's literal prefix: `/static/*` has 8, `/*` has 1.
-    pub prefix: usize,
-    /// Paths never served whatever the URL: admin sockets.
-    pub hidden: Vec<PathBuf>,
+    /// The route's literal prefix, decoded, up to and with its last slash: `/static/` for `/static/*`.
+    pub prefix: String,
+    /// What is never served whatever the URL.
+    pub hidden: Arc<Hidden>,
+    /// Whether a folder without an index is listed.
+    pub listing: bool,
+    /// Whether names that begin with a dot are served.
+    pub dotfiles: bool,
+    /// Whether `x.br`, `x.zst` and `x.gz` stand in for `x`.
+    pub precompressed: bool,
+    /// Of every file sent, whole, in parts or not again.
+    pub cache_control: Option<HeaderValue>,
+    /// Asked for in turn instead of the path itself; empty: the path.
+    pub candidates: Box<[Candidate]>,
+    /// Media types by ending, lower case and without its dot; they win over the built-in ones.
+    pub mime: HashMap<Box<str>, HeaderValue>,
 }
+
+/// Paths that `files` never serves: the admin socket, the config file and what it includes.
+pub type Hidden = HashSet<PathBuf>;
+
+/// One entry of `try`: the name of a file below the root, the parts between which the path below the root stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate(pub Box<[Box<str>]>);
 
 /// `reply(status, body, headers)`
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,8 @@ mod files;
 mod proxy;
 mod reply;
 
+pub use files::sweep_for_ever;
+
 use std::sync::Arc;
 
 use rsp_core::{
@@ -82,7 +84,10 @@ impl Handler {
     pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
-            Self::Files(spec) => files::run(spec, &request).map(Box::new),
+            Self::Files(spec) => match files::run(spec, &request)? {
+                files::Served::Now(response) => Ok(Box::new(response)),
+                files::Served::Listing(listing) => listing.await.map(Box::new),
+            },
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),

@@ -6,6 +6,7 @@
 
 mod body;
 mod file;
+mod parts;
 mod request;
 mod response;
 mod send;
@@ -13,6 +14,7 @@ mod wire_body;
 
 pub use body::Body;
 pub use file::FileBody;
+pub use parts::{Part, PartsBody};
 pub use request::{Client, Interim, Request, RequestId};
 pub use response::{Answered, Names, Response, Upgrade};
 pub use send::{SendFault, Sender};

@@ -144,9 +144,20 @@ impl Engine {
 
     fn check(&self, made: &Made, visit: Visit<'_>) -> Result<Handler, Fault> {
         let texts = self.sources.texts();
-        let context = Context { folder: &self.folder, admin_socket: &self.admin_socket, probe: &files::probe };
+        let context = Context {
+            folder: &self.folder,
+            admin_socket: &self.admin_socket,
+            probe: &files::probe,
+            real: &files::real,
+        };
         let upstream = |name: &str| self.declared(name);
-        let request = RequestContext { context, sources: texts, upstream: &upstream, pattern: visit.route };
+        let request = RequestContext {
+            context,
+            sources: texts,
+            upstream: &upstream,
+            pattern: visit.route,
+            hidden: &self.config.hidden,
+        };
         check_handler(made, &request).map_err(|error| {
             let place = trouble::place(error.span, texts);
             let label = if error.label.is_empty() { String::new() } else { format!(" ({})", error.label) };

@@ -1,6 +1,7 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
 mod fields;
+mod files;
 mod handler;
 mod legacy;
 mod route;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use super::{
-    checked::{Address, Config, Handler, Proxy, Upstream},
+    checked::{Address, Config, Handler, Hidden, Proxy, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// Where a path leads once all links are followed; None: nowhere yet.
+    pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
 }
 
 /// What is at a path.
@@ -61,6 +64,8 @@ pub struct RequestContext<'a> {
     pub upstream: &'a dyn Fn(&str) -> Option<Arc<Upstream>>,
     /// The route's pattern: its parameters and its literal prefix.
     pub pattern: &'a Pattern,
+    /// What `files` never serves.
+    pub hidden: &'a Arc<Hidden>,
 }
 
 /// Checks a whole file: the config and its warnings, or every error that can be found, in source order.
@@ -84,7 +89,7 @@ pub fn check(file: &File, context: &Context<'_>) -> Result<(Config, Vec<Diagnost
 /// A string target is a declared upstream of the running config or an address. Errors: the first one found.
 pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handler, Diagnostic> {
     let mut checker = Checker::new(request.context, request.sources, Some(request.upstream));
-    checker.hidden = vec![request.context.admin_socket.to_owned()];
+    checker.hidden = Arc::clone(request.hidden);
     let handler = checker.handler(made, request.pattern);
     let first = checker.reader.findings().into_iter().find(|finding| finding.severity == Severity::Error);
     match (first, handler) {
@@ -109,7 +114,7 @@ struct Checker<'a> {
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
-    hidden: Vec<PathBuf>,
+    hidden: Arc<Hidden>,
 }
 
 impl<'a> Checker<'a> {
@@ -121,7 +126,7 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
-            hidden: Vec::new(),
+            hidden: Arc::default(),
         }
     }
 
@@ -130,11 +135,12 @@ impl<'a> Checker<'a> {
             self.declare(made);
         }
         let Statements { listeners, admin, access_log, workers, trust, limits, drain } = self.statements(file);
-        self.hidden = match &admin.address {
-            None => vec![self.context.admin_socket.to_owned()],
-            Some(Address::Unix(path)) => vec![path.clone()],
-            Some(Address::Tcp(_)) => Vec::new(),
+        let socket = match &admin.address {
+            None => Some(self.context.admin_socket.to_owned()),
+            Some(Address::Unix(path)) => Some(path.clone()),
+            Some(Address::Tcp(_)) => None,
         };
+        self.hidden = files::hidden(&self.context, socket, &file.sources);
         let limits = Arc::new(limits);
         let sites = self.sites(file, &listeners, &limits, &access_log);
         Some(Config {
@@ -148,6 +154,7 @@ impl<'a> Checker<'a> {
             upstreams: self.upstreams.declared(),
             sites,
             functions: file.functions,
+            hidden: Arc::clone(&self.hidden),
         })
     }
 }

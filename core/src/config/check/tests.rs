@@ -136,7 +136,10 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    fn real(path: &Path) -> Option<PathBuf> {
+        path.strip_prefix("/etc/rsp").ok().map(|below| Path::new("/releases/7").join(below))
+    }
+    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe, real: &real }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -450,8 +453,11 @@ fn admin_on_tcp_needs_a_token() {
     let config = lua.config();
     assert_eq!(config.admin.address, Some(Address::Unix("/etc/rsp/admin.sock".into())));
     let Handler::Files(files) = &config.sites[0].routes[0].chain.handler else { panic!("files") };
-    assert_eq!(files.hidden, [std::path::PathBuf::from("/etc/rsp/admin.sock")]);
-    assert_eq!((files.prefix, files.root.as_path()), (8, Path::new("/etc/rsp/public")));
+    let mut hidden: Vec<_> = files.hidden.iter().map(|path| path.to_str().unwrap()).collect();
+    hidden.sort_unstable();
+    let wanted = ["/etc/rsp/admin.sock", "/etc/rsp/site.lua", "/releases/7/admin.sock", "/releases/7/site.lua"];
+    assert_eq!(hidden, wanted, "as they are named and as links lead there");
+    assert_eq!((files.prefix.as_str(), files.root.as_path()), ("/static/", Path::new("/etc/rsp/public")));
 }
 
 #[test]
