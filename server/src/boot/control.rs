@@ -28,7 +28,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::Registry,
+    upstream::{Desk, Registry, Resolver, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -55,6 +55,9 @@ pub struct Control {
     admin: Option<(Bound, Admin)>,
     admin_address: Address,
     commands: mpsc::Receiver<Command>,
+    resolver: Resolver,
+    /// What answers the resolver, until it runs.
+    desk: Option<Desk>,
     started: Instant,
 }
 
@@ -90,8 +93,10 @@ impl Control {
     pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
+        let (resolver, desk) = Resolver::new();
+        resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics))),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -125,6 +130,8 @@ impl Control {
             admin: Some((admin_bound, admin)),
             admin_address,
             commands,
+            resolver,
+            desk: Some(desk),
             started: Instant::now(),
         })
     }
@@ -154,6 +161,10 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        if let Some(desk) = self.desk.take() {
+            tokio::task::spawn_local(desk.serve());
+            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+        }
         let serving = self.serve_admin();
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
@@ -257,6 +268,7 @@ impl Control {
                 return Err(e);
             }
         }
+        self.resolver.use_servers(&loaded.config.resolver);
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
         self.shared.registry.settle(&self.snapshot.groups);
         bound.into_iter().for_each(|bound| self.listen(bound));

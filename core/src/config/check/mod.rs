@@ -134,7 +134,8 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, drain } = self.statements(file);
+        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain } =
+            self.statements(file);
         let socket = match &admin.address {
             None => Some(self.context.admin_socket.to_owned()),
             Some(Address::Unix(path)) => Some(path.clone()),
@@ -150,6 +151,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            resolver,
             drain,
             upstreams: self.upstreams.declared(),
             sites,
