@@ -9,6 +9,7 @@ mod check;
 pub mod checked;
 mod diagnostic;
 mod editor;
+mod files;
 mod json;
 mod nearest;
 mod networks;

@@ -21,7 +21,7 @@ pub fn render(place: &Place, mut folder: Folder, order: Order) -> (Vec<u8>, bool
     let path = Shown(&place.path).to_string();
     let mut rows = String::new();
     if !place.folder.is_empty() {
-        let _ = write!(rows, "<tr><td><a href=\"../{}\">..</a></td><td></td><td></td></tr>\n", query(order));
+        let _ = writeln!(rows, "<tr><td><a href=\"../{}\">..</a></td><td></td><td></td></tr>", query(order));
     }
     let mut shown = 0;
     for entry in &folder.entries {
@@ -34,13 +34,13 @@ pub fn render(place: &Place, mut folder: Folder, order: Order) -> (Vec<u8>, bool
     }
     folder.entries.truncate(shown);
     let mut page = String::with_capacity(rows.len() + STYLE.len() + (2 << 10));
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{path}</title>\n<style>\n{STYLE}</style>\n</head>\n\
          <body>\n<main>\n<h1>{}</h1>\n<table>\n<thead><tr>{}{}{}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n\
-         <p>{}</p>\n</main>\n</body>\n</html>\n",
+         <p>{}</p>\n</main>\n</body>\n</html>",
         Crumbs(place),
         Heading { name: "Name", by: By::Name, order },
         Heading { name: "Size", by: By::Size, order },
@@ -69,9 +69,9 @@ fn row(rows: &mut String, entry: &Entry, order: Order) {
     };
     let _ = match timestamp(entry.modified) {
         Some(time) => {
-            write!(rows, "<td><time datetime=\"{time}\">{}</time></td></tr>\n", time.strftime("%Y-%m-%d %H:%M"))
+            writeln!(rows, "<td><time datetime=\"{time}\">{}</time></td></tr>", time.strftime("%Y-%m-%d %H:%M"))
         }
-        None => write!(rows, "<td></td></tr>\n"),
+        None => writeln!(rows, "<td></td></tr>"),
     };
 }
 
