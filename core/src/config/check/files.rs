@@ -105,7 +105,7 @@ impl Checker<'_> {
         while let Some((before, after)) = left.split_once('{') {
             let (name, rest) = after.split_once('}').unwrap_or((after, ""));
             if name != PLACEHOLDER || !after.contains('}') {
-                let near = nearest(name, [PLACEHOLDER].into_iter());
+                let near = nearest(name, [PLACEHOLDER]);
                 let label = if near.is_some() { "did you mean {path}?" } else { "only {path} is filled in" };
                 self.reader.error(span, format!("nothing fills in {{{}}} of `try`", name.escape_debug()), label);
                 return None;
