@@ -1,5 +1,8 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod auth;
+mod filters;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,12 +12,16 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+pub use self::auth::{Auth, ForwardAuth};
+pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
 pub use super::{
+    error_pages::*,
     files::{Candidate, Files, Hidden},
     raw::FunctionId,
 };
+use crate::route::Rewrite;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -31,6 +38,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// The error pages of the process; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Name servers for the names of endpoints; empty: those of the system.
     pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
@@ -55,6 +64,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: Duration::from_secs(30),
             upstreams: Vec::new(),
@@ -286,6 +296,8 @@ pub struct Site {
     pub limits: Arc<Limits>,
     /// Its own, if it has one.
     pub access_log: Option<AccessLog>,
+    /// Its own error pages before the process's; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }
@@ -328,30 +340,18 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass.
+    Auth(Arc<Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(Arc<Limit>),
+    /// Pages of other origins.
+    Cors(Arc<Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// Returns a handler, or nil to go on.
     Function(FunctionId),
-}
-
-/// Edits of the request's and the response's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// What the handler and upstream see.
-    pub request: HeaderEdit,
-    /// What the client sees.
-    pub response: HeaderEdit,
-}
-
-/// Edits of one head: remove, then set, then add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdit {
-    /// Replaces all values of the name.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Adds one more.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removes all values of the name.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A checked handler: plain data, so that a script may build one while a request waits.
@@ -361,6 +361,8 @@ pub enum Handler {
     Proxy(Arc<Proxy>),
     /// From a folder.
     Files(Arc<Files>),
+    /// To a FastCGI application.
+    Fastcgi(Arc<Fastcgi>),
     /// A fixed answer.
     Reply(Arc<Reply>),
     /// To another URL.
@@ -418,6 +420,36 @@ pub enum Forwarded {
     Both,
     /// None.
     Off,
+}
+
+/// `fastcgi { ADDR }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fastcgi {
+    /// Where the application is.
+    pub upstream: Arc<Upstream>,
+    /// Its scripts; None: it finds them itself.
+    pub scripts: Option<Scripts>,
+    /// The script that stands for a folder, and for whatever names no script.
+    pub index: String,
+    /// How the name of a script ends; what stands behind it in a path is path info.
+    pub split: String,
+    /// Added to the parameters, or in their place.
+    pub params: Vec<(String, String)>,
+    /// Whether connections are kept.
+    pub keepalive: bool,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response body.
+    pub body_timeout: Duration,
+}
+
+/// A folder of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripts {
+    /// Absolute.
+    pub folder: PathBuf,
+    /// Whether it is here, so that a script is looked for before the application is asked.
+    pub seen: bool,
 }
 
 /// `reply(status, body, headers)`

@@ -9,6 +9,7 @@ mod check;
 pub mod checked;
 mod diagnostic;
 mod editor;
+mod error_pages;
 mod files;
 mod json;
 mod nearest;
@@ -21,7 +22,7 @@ mod reference;
 mod settings;
 pub mod units;
 
-pub use check::{Context, PathKind, RequestContext, check, check_handler};
+pub use check::{Context, PathKind, ReadFile, RequestContext, check, check_handler};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded, load,
     load::Origin,
+    memory,
     signals::{Signals, Wish},
     status,
     worker::{self, Handle, Message, Plan, Shared},
@@ -59,6 +60,7 @@ pub struct Control {
     /// What answers the resolver, until it runs.
     desk: Option<Desk>,
     started: Instant,
+    last_reload: Option<status::Reload>,
 }
 
 /// Why rsp did not start.
@@ -97,7 +99,9 @@ impl Control {
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
+            auth: Arc::default(),
             connections: Arc::default(),
         };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
@@ -115,6 +119,7 @@ impl Control {
                 return Err(StartError::Bind(e));
             }
         };
+        memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
@@ -133,6 +138,7 @@ impl Control {
             resolver,
             desk: Some(desk),
             started: Instant::now(),
+            last_reload: None,
         })
     }
 
@@ -202,8 +208,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
         let (bound, admin) = self.admin.take()?;
         let share = bound.shares.into_iter().next()?;
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
+        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -243,9 +248,12 @@ impl Control {
     /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
     async fn reload(&mut self) -> Result<String, String> {
         let outcome = self.try_reload().await;
+        memory::give_back();
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
+        let refused = outcome.as_ref().err().map(|why| why.lines().next().unwrap_or_default().to_owned());
+        self.last_reload = Some(status::Reload { at: timestamp().trim_matches(['[', ']']).to_owned(), refused });
         match &outcome {
             Ok(warnings) if warnings.is_empty() => tracing::info!("reloaded"),
             Ok(warnings) => tracing::warn!("reloaded\n{warnings}"),
@@ -259,18 +267,23 @@ impl Control {
         loaded.warnings.push_str(&self.unchangeable(&loaded.config));
         let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
         let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
-        match self.prepare(&loaded).await {
-            Ok(snapshot) => self.snapshot = snapshot,
+        let old = match self.prepare(&loaded).await {
+            Ok(snapshot) => std::mem::replace(&mut self.snapshot, snapshot),
             Err(e) => {
                 discard(bound);
                 // The refused config's upstreams took the places of those that go on running.
                 self.shared.registry.settle(&self.snapshot.groups);
                 return Err(e);
             }
-        }
+        };
         self.resolver.use_servers(&loaded.config.resolver);
-        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
+        for worker in &self.workers {
+            worker.commit().await;
+        }
+        // The last owner takes its time to free a large one, and a worker has none.
+        drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
+        self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
         self.listening.retain(|address| {
@@ -345,7 +358,14 @@ impl Control {
     }
 
     fn status(&self) -> serde_json::Value {
-        status::status(&self.config, &self.shared, self.workers.len(), self.started.elapsed())
+        status::status(&status::Facts {
+            config: &self.config,
+            file: self.origin.file(),
+            shared: &self.shared,
+            workers: self.workers.len(),
+            uptime: self.started.elapsed(),
+            last_reload: self.last_reload.as_ref(),
+        })
     }
 }
 
@@ -363,6 +383,13 @@ impl Handle {
         outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
     }
 
+    async fn commit(&self) {
+        let (answer, committed) = oneshot::channel();
+        self.tell(Message::Commit(answer));
+        // A worker that has ended serves nothing.
+        let _ = committed.await;
+    }
+
     fn drain(&self) -> oneshot::Receiver<()> {
         let (answer, emptied) = oneshot::channel();
         self.tell(Message::Drain(answer));
@@ -371,10 +398,15 @@ impl Handle {
 }
 
 fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
+}
+
+/// What outlives a snapshot.
+fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    let Shared { registry, limiters, metrics, auth, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs, auth }
 }
 
 fn admin_address(config: &Config, origin: &Origin) -> Address {

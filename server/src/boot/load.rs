@@ -43,6 +43,13 @@ impl Origin {
         }
     }
 
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Command { .. } => None,
+        }
+    }
+
     pub(super) fn greeting(&self) -> &str {
         match self {
             Self::File(_) => "",
@@ -65,7 +72,13 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe, real: &script::real };
+    let context = Context {
+        folder: &folder,
+        admin_socket: &admin,
+        probe: &script::probe,
+        real: &script::real,
+        read: &script::read_file,
+    };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {
@@ -100,12 +113,17 @@ fn chain(chain: &config::Chain) -> String {
     let filters = chain.filters.iter().map(|filter| match filter {
         config::Filter::Allow(_) => "allow, ",
         config::Filter::Deny(_) => "deny, ",
+        config::Filter::Auth(_) => "auth, ",
         config::Filter::Headers(_) => "headers, ",
+        config::Filter::Limit(_) => "limit, ",
+        config::Filter::Cors(_) => "cors, ",
+        config::Filter::Rewrite(_) => "rewrite, ",
         config::Filter::Function(_) => "function, ",
     });
     let handler = match &chain.handler {
         config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
         config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Fastcgi(fastcgi) => format!("fastcgi {}", fastcgi.upstream.name),
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
         config::Handler::Function(_) => "function".to_owned(),

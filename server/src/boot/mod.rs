@@ -5,6 +5,7 @@
 
 mod control;
 mod load;
+mod memory;
 mod signals;
 mod status;
 mod worker;

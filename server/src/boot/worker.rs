@@ -5,9 +5,11 @@ use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
 use rsp_core::config::Address;
 use tokio::sync::{mpsc, oneshot};
 
+use super::memory;
 use crate::{
     dispatch::{Current, Worker},
-    limit::Connections,
+    filter::auth,
+    limit::{Connections, Limiters},
     listen::{Share, accept},
     observe::Metrics,
     protocol::Origin,
@@ -21,8 +23,12 @@ use crate::{
 pub struct Shared {
     /// Upstreams by name.
     pub registry: Arc<Registry>,
+    /// Limits by name.
+    pub limiters: Arc<Limiters>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Who was let pass by `auth`.
+    pub auth: Arc<auth::Known>,
     /// Open connections of the process.
     pub connections: Arc<Connections>,
 }
@@ -40,8 +46,8 @@ pub struct Plan {
 pub enum Message {
     /// Get ready for another config, and say whether that worked.
     Prepare(Plan, oneshot::Sender<Result<(), String>>),
-    /// Serve from what was prepared.
-    Commit,
+    /// Serve from what was prepared; answer when the old one is let go of.
+    Commit(oneshot::Sender<()>),
     /// Accept from one more address.
     Listen(Address, Share),
     /// Empty and close an address.
@@ -88,7 +94,11 @@ pub fn spawn(number: usize, plan: Plan, shared: Shared) -> Result<Handle, String
 fn prepare(plan: Plan) -> Result<Current, String> {
     let engine = match plan.sources {
         None => None,
-        Some(sources) => Some(Rc::new(engine(&sources, &plan.snapshot)?)),
+        Some(sources) => {
+            let engine = Rc::new(engine(&sources, &plan.snapshot)?);
+            memory::give_back();
+            Some(engine)
+        }
     };
     Ok(Current { snapshot: plan.snapshot, engine })
 }
@@ -111,10 +121,11 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
                 // A control thread that gave up on the reload needs no answer.
                 let _ = answer.send(outcome);
             }
-            Message::Commit => {
+            Message::Commit(done) => {
                 if let Some(current) = prepared.take() {
                     worker.replace(current);
                 }
+                let _ = done.send(());
             }
             Message::Listen(address, share) => {
                 let stop = open(share, &address, &worker, &shared);

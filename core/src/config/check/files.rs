@@ -88,9 +88,9 @@ impl Checker<'_> {
 
     /// `"{path}.html"`: the parts around the placeholder.
     fn candidate(&mut self, text: &str, span: Span) -> Option<Candidate> {
-        let begins =
-            text.strip_prefix('/').or_else(|| text.strip_prefix("{path}").map(|rest| rest.trim_start_matches('/')));
-        let Some(rest) = begins else {
+        // Whatever else stands in braces is told apart below.
+        let begins = text.strip_prefix('/').or_else(|| Some(text.strip_prefix("{path}")?.trim_start_matches('/')));
+        let Some(rest) = begins.or_else(|| text.starts_with('{').then_some(text)) else {
             let message = format!("\"{}\" of `try` must begin with a slash or with {{path}}", text.escape_debug());
             self.reader.error(span, message, format!("did you mean \"/{}\"?", text.escape_debug()));
             return None;

@@ -1,9 +1,15 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod auth;
+mod cors;
+mod errors;
+mod fastcgi;
 mod fields;
 mod files;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -17,13 +23,18 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use super::{
-    checked::{Address, Config, Handler, Hidden, Proxy, Upstream},
+    checked::{Address, Auth, Config, Handler, Hidden, PageFile, Proxy, Reply, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
+use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -38,7 +49,12 @@ pub struct Context<'a> {
     pub probe: &'a dyn Fn(&Path) -> PathKind,
     /// Where a path leads once all links are followed; None: nowhere yet.
     pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
+    /// The bytes of a file, so many at most; the error is a sentence that names the file.
+    pub read: &'a ReadFile,
 }
+
+/// Reads a file.
+pub type ReadFile = dyn Fn(&Path, u64) -> Result<Vec<u8>, String>;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +121,9 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
 /// A declared upstream of the running config, by name.
 type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
+/// Replies without fields, by status, type and body.
+type PlainReplies = HashMap<(StatusCode, Option<&'static str>, Bytes), Arc<Reply>>;
+
 /// The state of one check; its methods are spread over this room, a file for each kind of thing.
 struct Checker<'a> {
     reader: Reader<'a>,
@@ -113,8 +132,16 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Replies without fields, by status, type and body.
+    plain_replies: PlainReplies,
+    /// Files of error pages, each read once however many sites name it.
+    pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
     hidden: Arc<Hidden>,
+    /// By the address of what the constructor returned, which lives as long as the file.
+    auths: HashMap<usize, Option<Arc<Auth>>>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -126,7 +153,11 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
+            plain_replies: HashMap::new(),
+            pages: HashMap::new(),
             hidden: Arc::default(),
+            auths: HashMap::new(),
+            limits: LimitNames::default(),
         }
     }
 
@@ -134,7 +165,7 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain } =
             self.statements(file);
         let socket = match &admin.address {
             None => Some(self.context.admin_socket.to_owned()),
@@ -143,7 +174,8 @@ impl<'a> Checker<'a> {
         };
         self.hidden = files::hidden(&self.context, socket, &file.sources);
         let limits = Arc::new(limits);
-        let sites = self.sites(file, &listeners, &limits, &access_log);
+        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let sites = self.sites(file, &around);
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -151,6 +183,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            errors,
             resolver,
             drain,
             upstreams: self.upstreams.declared(),

@@ -1,5 +1,7 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
+mod auth;
+mod filters;
 mod routes;
 mod sites;
 mod upstreams;
@@ -12,6 +14,9 @@ use crate::config::{
     options as table_of_options,
     raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
 };
+
+/// Of `open sesame`, as cheap as bcrypt can be.
+const HASH: &str = "$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS";
 
 /// A file in which every call stands on a line of its own.
 #[derive(Default)]
@@ -139,7 +144,20 @@ fn context() -> Context<'static> {
     fn real(path: &Path) -> Option<PathBuf> {
         path.strip_prefix("/etc/rsp").ok().map(|below| Path::new("/releases/7").join(below))
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe, real: &real }
+    fn read(path: &Path, _: u64) -> Result<Vec<u8>, String> {
+        let text = match path.to_str().unwrap() {
+            "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
+            "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
+            "/etc/rsp/old" => (0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect(),
+            "/etc/rsp/502.html" => "<p>{status}".to_owned(),
+            "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
+            "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            other => return Err(format!("cannot open {other}: No such file or directory")),
+        };
+        Ok(text.into_bytes())
+    }
+    let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
+    Context { folder, admin_socket, probe: &probe, real: &real, read: &read }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.

@@ -20,7 +20,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rsp_core::{config::Files, route::Path};
 
-pub use kept::sweep_for_ever;
+pub use self::{kept::sweep_for_ever, mime::content_type};
 
 use self::find::{Found, find, not_found};
 use crate::{

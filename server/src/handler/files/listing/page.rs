@@ -144,7 +144,7 @@ impl Display for Summary<'_> {
             true => f.write_str("This folder is empty."),
             false => write!(
                 f,
-                "{}, {}. Times are UTC.",
+                "{}, {}. <span>Times are UTC.</span>",
                 counted(folders, "folder"),
                 counted(entries.len() - folders, "file")
             ),

@@ -84,7 +84,7 @@ fn a_folder_is_a_page_with_links_sizes_and_times() {
         "<a href=\"./deep/\">deep/</a>",
         "<a href=\"./notes.txt\">notes.txt</a></td><td title=\"1,300,000 bytes\">1.2 MiB</td>",
         "<time datetime=\"2023-11-14T22:13:20Z\">2023-11-14 22:13</time>",
-        "1 folder, 1 file. Times are UTC.",
+        "1 folder, 1 file. <span>Times are UTC.</span>",
         "aria-sort=\"ascending\"><a href=\"?sort=name&amp;order=desc\">Name ↑</a>",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
