@@ -20,7 +20,11 @@ pub use self::{
     filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
     upstream::*,
 };
-pub use super::{error_pages::*, raw::FunctionId};
+pub use super::{
+    error_pages::*,
+    files::{Candidate, Files, Hidden},
+    raw::FunctionId,
+};
 use crate::route::Rewrite;
 
 /// A whole checked config.
@@ -50,6 +54,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
+    /// What no `files` serves.
+    pub hidden: Arc<Hidden>,
 }
 
 impl Default for Config {
@@ -68,6 +74,7 @@ impl Default for Config {
             upstreams: Vec::new(),
             sites: Vec::new(),
             functions: 0,
+            hidden: Arc::default(),
         }
     }
 }
@@ -330,19 +337,6 @@ pub enum Forwarded {
     Both,
     /// None.
     Off,
-}
-
-/// `files { DIR }`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// The root, absolute.
-    pub root: PathBuf,
-    /// The file that stands for a folder.
-    pub index: String,
-    /// How many bytes of the decoded path belong to the route's literal prefix: `/static/*` has 8, `/*` has 1.
-    pub prefix: usize,
-    /// Paths never served whatever the URL: admin sockets.
-    pub hidden: Vec<PathBuf>,
 }
 
 /// `fastcgi { ADDR }`

@@ -10,6 +10,7 @@ pub mod checked;
 mod diagnostic;
 mod editor;
 mod error_pages;
+mod files;
 mod json;
 mod nearest;
 mod networks;

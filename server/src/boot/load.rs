@@ -72,7 +72,13 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe, read: &script::read_file };
+    let context = Context {
+        folder: &folder,
+        admin_socket: &admin,
+        probe: &script::probe,
+        real: &script::real,
+        read: &script::read_file,
+    };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match config::check(&file, &context) {

@@ -111,6 +111,7 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     let worker = Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics));
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
+    tokio::task::spawn_local(crate::handler::sweep_for_ever());
     let mut listening: HashMap<Address, oneshot::Sender<()>> = HashMap::new();
     let mut prepared = None;
     while let Some(message) = messages.recv().await {

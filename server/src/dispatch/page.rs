@@ -1,6 +1,6 @@
 //! Error pages: a file of the config with the request's id filled in, or what a function answers.
 
-use std::rc::Rc;
+use std::{collections::HashMap, os::unix::ffi::OsStrExt, rc::Rc};
 
 use http::{HeaderValue, StatusCode, header};
 use rsp_core::{
@@ -57,7 +57,7 @@ impl Asking {
 /// The page of a status for a client that may prefer JSON; None: the built-in one.
 pub(super) fn from_file(site: &SiteInfo, status: StatusCode, id: RequestId, prefers_json: bool) -> Option<Response> {
     let Some(ErrorPage::File(file)) = site.errors.as_ref()?.find(status.as_u16()) else { return None };
-    let kind = handler::content_type(&file.path.to_string_lossy());
+    let kind = handler::content_type(&HashMap::new(), file.path.as_os_str().as_bytes());
     // Programs that ask for JSON can't read what was written for people.
     if prefers_json && !kind.as_bytes().windows(4).any(|part| part == b"json") {
         return None;

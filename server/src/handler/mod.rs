@@ -6,7 +6,7 @@ mod files;
 mod proxy;
 mod reply;
 
-pub use files::content_type;
+pub use files::{content_type, sweep_for_ever};
 
 use std::sync::Arc;
 
@@ -91,7 +91,10 @@ impl Handler {
     pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
-            Self::Files(spec) => files::run(spec, &request).map(Box::new),
+            Self::Files(spec) => match files::run(spec, &request)? {
+                files::Served::Now(response) => Ok(Box::new(response)),
+                files::Served::Listing(listing) => listing.await.map(Box::new),
+            },
             // Boxed, so that the future of a proxied request is not as large as this one.
             Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),

@@ -6,6 +6,7 @@
 
 mod body;
 mod file;
+mod parts;
 mod records;
 mod request;
 mod response;
@@ -14,6 +15,7 @@ mod wire_body;
 
 pub use body::Body;
 pub use file::FileBody;
+pub use parts::{Part, PartsBody};
 pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId};
 pub use response::{Answered, Names, Response, Upgrade};

@@ -180,10 +180,17 @@ impl Engine {
             folder: &self.folder,
             admin_socket: &self.admin_socket,
             probe: &files::probe,
+            real: &files::real,
             read: &files::read_file,
         };
         let upstream = |name: &str| self.declared(name);
-        let request = RequestContext { context, sources: texts, upstream: &upstream, pattern: visit.route };
+        let request = RequestContext {
+            context,
+            sources: texts,
+            upstream: &upstream,
+            pattern: visit.route,
+            hidden: &self.config.hidden,
+        };
         check_handler(made, &request).map_err(|error| {
             let place = trouble::place(error.span, texts);
             let label = if error.label.is_empty() { String::new() } else { format!(" ({})", error.label) };

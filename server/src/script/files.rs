@@ -37,6 +37,11 @@ pub fn probe(path: &Path) -> PathKind {
     }
 }
 
+/// Where a path leads once all links are followed.
+pub fn real(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
 impl Finder {
     /// For a config in `folder`; `main` is its file, if it has one.
     pub(super) fn new(folder: &Path, main: Option<&Path>) -> Self {

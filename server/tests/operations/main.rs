@@ -3,6 +3,7 @@
 
 mod administering;
 mod draining;
+mod files;
 mod limiting;
 mod logging;
 mod measuring;

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use super::{Checker, PathKind, upstream::retry};
+use super::{Checker, upstream::retry};
 use crate::{
     config::{
-        checked::{
-            Files, Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream,
-        },
+        checked::{Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream},
         json::json,
         nearest::nearest,
         options::{self, Kind},
@@ -131,28 +129,6 @@ impl Checker<'_> {
             self.reader.error(span, message, "\"keep\", \"upstream\" or a name like \"example.com\"");
         }
         value
-    }
-
-    fn files(&mut self, arguments: &Arguments<'_>, pattern: &Pattern) -> Option<Files> {
-        let Some((Some(Setting::Path(root)), span)) = arguments.positional.first() else { return None };
-        let shown = root.display();
-        let message = match (self.context.probe)(root) {
-            PathKind::Folder => None,
-            PathKind::File => Some(format!("`files` needs a folder, and this is none: {shown}")),
-            PathKind::Missing => Some(format!("there is no folder {shown}")),
-            PathKind::Denied => Some(format!("the folder {shown} can't be read")),
-        };
-        if let Some(message) = message {
-            self.reader.error(*span, message, "a path is relative to the folder of the file that says it");
-            return None;
-        }
-        let index = arguments.settings.text("index")?;
-        if index.is_empty() || index.contains('/') {
-            let span = arguments.settings.span("index", *span);
-            self.reader.error(span, "`index` of `files` must be the name of a file", "for example \"index.html\"");
-        }
-        let prefix = pattern.literal_prefix().len();
-        Some(Files { root: root.clone(), index: index.to_owned(), prefix, hidden: self.hidden.clone() })
     }
 
     /// An answer; those of one status and body without fields are one, as a file may have a million of them.

@@ -6,6 +6,7 @@ mod cors;
 mod errors;
 mod fastcgi;
 mod fields;
+mod files;
 mod handler;
 mod legacy;
 mod limit;
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    checked::{Address, Auth, Config, Handler, PageFile, Proxy, Reply, Upstream, secret_path},
+    checked::{Address, Auth, Config, Handler, Hidden, PageFile, Proxy, Reply, Upstream, secret_path},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// Where a path leads once all links are followed; None: nowhere yet.
+    pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// The bytes of a file, so many at most; the error is a sentence that names the file.
     pub read: &'a ReadFile,
 }
@@ -78,6 +81,8 @@ pub struct RequestContext<'a> {
     pub upstream: &'a dyn Fn(&str) -> Option<Arc<Upstream>>,
     /// The route's pattern: its parameters and its literal prefix.
     pub pattern: &'a Pattern,
+    /// What `files` never serves.
+    pub hidden: &'a Arc<Hidden>,
 }
 
 /// Checks a whole file: the config and its warnings, or every error that can be found, in source order.
@@ -101,7 +106,7 @@ pub fn check(file: &File, context: &Context<'_>) -> Result<(Config, Vec<Diagnost
 /// A string target is a declared upstream of the running config or an address. Errors: the first one found.
 pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handler, Diagnostic> {
     let mut checker = Checker::new(request.context, request.sources, Some(request.upstream));
-    checker.hidden = hidden(request.context.admin_socket, true);
+    checker.hidden = Arc::clone(request.hidden);
     let handler = checker.handler(made, request.pattern);
     let first = checker.reader.findings().into_iter().find(|finding| finding.severity == Severity::Error);
     match (first, handler) {
@@ -114,8 +119,8 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
     }
 }
 
-/// What `files` never serves: the admin socket where it is one, and the secret beside it.
-fn hidden(admin: &Path, is_socket: bool) -> Vec<PathBuf> {
+/// The admin socket where it is one, and the secret beside it.
+fn own_files(admin: &Path, is_socket: bool) -> Vec<PathBuf> {
     let socket = is_socket.then(|| admin.to_owned());
     socket.into_iter().chain([secret_path(admin)]).collect()
 }
@@ -139,7 +144,7 @@ struct Checker<'a> {
     /// Files of error pages, each read once however many sites name it.
     pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
-    hidden: Vec<PathBuf>,
+    hidden: Arc<Hidden>,
     /// By the address of what the constructor returned, which lives as long as the file.
     auths: HashMap<usize, Option<Arc<Auth>>>,
     /// Those that were named, and where the next one stands.
@@ -157,7 +162,7 @@ impl<'a> Checker<'a> {
             plain_proxies: HashMap::new(),
             plain_replies: HashMap::new(),
             pages: HashMap::new(),
-            hidden: Vec::new(),
+            hidden: Arc::default(),
             auths: HashMap::new(),
             limits: LimitNames::default(),
         }
@@ -169,11 +174,12 @@ impl<'a> Checker<'a> {
         }
         let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain } =
             self.statements(file);
-        self.hidden = match &admin.address {
-            None => hidden(self.context.admin_socket, true),
-            Some(Address::Unix(path)) => hidden(path, true),
-            Some(Address::Tcp(_)) => hidden(self.context.admin_socket, false),
+        let own = match &admin.address {
+            None => own_files(self.context.admin_socket, true),
+            Some(Address::Unix(path)) => own_files(path, true),
+            Some(Address::Tcp(_)) => own_files(self.context.admin_socket, false),
         };
+        self.hidden = files::hidden(&self.context, own, &file.sources);
         let limits = Arc::new(limits);
         let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
         let sites = self.sites(file, &around);
@@ -190,6 +196,7 @@ impl<'a> Checker<'a> {
             upstreams: self.upstreams.declared(),
             sites,
             functions: file.functions,
+            hidden: Arc::clone(&self.hidden),
         })
     }
 }

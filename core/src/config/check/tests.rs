@@ -141,6 +141,9 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
+    fn real(path: &Path) -> Option<PathBuf> {
+        path.strip_prefix("/etc/rsp").ok().map(|below| Path::new("/releases/7").join(below))
+    }
     fn read(path: &Path, _: u64) -> Result<Vec<u8>, String> {
         let text = match path.to_str().unwrap() {
             "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
@@ -154,7 +157,7 @@ fn context() -> Context<'static> {
         Ok(text.into_bytes())
     }
     let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
-    Context { folder, admin_socket, probe: &probe, read: &read }
+    Context { folder, admin_socket, probe: &probe, real: &real, read: &read }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -468,8 +471,13 @@ fn admin_on_tcp_needs_a_token() {
     let config = lua.config();
     assert_eq!(config.admin.address, Some(Address::Unix("/etc/rsp/admin.sock".into())));
     let Handler::Files(files) = &config.sites[0].routes[0].chain.handler else { panic!("files") };
-    assert_eq!(files.hidden, ["/etc/rsp/admin.sock", "/etc/rsp/admin.secret"].map(std::path::PathBuf::from));
-    assert_eq!((files.prefix, files.root.as_path()), (8, Path::new("/etc/rsp/public")));
+    let mut hidden: Vec<_> = files.hidden.iter().map(|path| path.to_str().unwrap()).collect();
+    hidden.sort_unstable();
+    let names = ["admin.secret", "admin.sock", "site.lua"];
+    let wanted: Vec<_> =
+        ["/etc/rsp", "/releases/7"].iter().flat_map(|at| names.map(|name| format!("{at}/{name}"))).collect();
+    assert_eq!(hidden, wanted, "as they are named and as links lead there");
+    assert_eq!((files.prefix.as_str(), files.root.as_path()), ("/static/", Path::new("/etc/rsp/public")));
 }
 
 #[test]

@@ -70,17 +70,45 @@ const FILES: Constructor = handler(
     "files",
     "files \"./public\"",
     "Serves a folder. The path below the route's literal prefix names the file: with `[\"/static/*\"] = files \"./public\"`, \
-     `/static/x` is `public/x`. No `..` and no link leads out of the folder.",
+     `/static/x` is `public/x`. No `..` and no link leads out of the folder. Conditions, ranges and several ranges at once \
+     are answered. The config file, what it includes and the admin socket are never served.",
 )
 .takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder; relative to the file that says it.")], 1)
 .options(&[
     opt("index", Type::Text, Literal::Text("index.html"), "The file that stands for a folder."),
-    opt("listing", Type::Bool, Literal::Bool(false), "List a folder without index.").later(),
-    opt("dotfiles", Type::Bool, Literal::Bool(false), "Serve names that begin with a dot.").later(),
-    opt("precompressed", Type::Bool, Literal::Bool(true), "Send `x.br`, `x.zst` or `x.gz` for `x`.").later(),
-    opt("cache_control", Type::Text, NONE, "The `Cache-Control` of every answer.").later(),
-    opt("try", LIST, NONE, "Files to try in turn.").later(),
-    opt("mime", VARIABLES, NONE, "More media types, by file ending.").later(),
+    opt(
+        "listing",
+        Type::Bool,
+        Literal::Bool(false),
+        "List a folder without index: a page, or JSON for `Accept: application/json`. `?sort=name`, `size` or `time` and \
+         `&order=asc` or `desc`; 10,000 names at most.",
+    ),
+    opt(
+        "dotfiles",
+        Type::Bool,
+        Literal::Bool(false),
+        "Serve names that begin with a dot. Without it they are 404, but for `.well-known` at the top (RFC 8615).",
+    ),
+    opt(
+        "precompressed",
+        Type::Bool,
+        Literal::Bool(true),
+        "Send `x.br`, `x.zst` or `x.gz` for `x` to whom accepts it, unless it is older than `x`.",
+    ),
+    opt("cache_control", Type::Text, NONE, "The `Cache-Control` of every file: with 200, 206 and 304."),
+    opt(
+        "try",
+        LIST,
+        Literal::Unset("the path"),
+        "Files to try instead of the path; the first that is there answers: `{ \"{path}\", \"{path}.html\", \"/index.html\" }`. \
+         `{path}` is the path below the prefix; a folder is there if it has its index.",
+    ),
+    opt(
+        "mime",
+        VARIABLES,
+        NONE,
+        "Media types by file ending, before the built-in ones: `{ md = \"text/markdown; charset=utf-8\" }`.",
+    ),
 ]);
 
 const REPLY: Constructor = handler(
