@@ -1,4 +1,4 @@
-//! `rsp reload`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
+//! `rsp reload`, `upgrade`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
 //!
 //! The token for a TCP address comes from the environment, `RSP_ADMIN_TOKEN`: arguments are visible to everybody.
 
@@ -30,6 +30,8 @@ const REFUSED: u8 = 2;
 pub enum Command {
     /// Read the config again; a refused one changes nothing.
     Reload,
+    /// Let the binary at its path take over; a new one that fails changes nothing.
+    Upgrade,
     /// Finish the requests and end; returns when that has begun.
     Drain,
     /// End at once; returns when that has begun.
@@ -84,6 +86,7 @@ pub fn run(command: Command, target: &Target) -> ExitCode {
 fn ask(command: Command, address: Address, token: Option<&str>) -> Result<Option<Answer>, Failure> {
     let (method, path) = match command {
         Command::Reload => ("POST", "/reload"),
+        Command::Upgrade => ("POST", "/upgrade"),
         Command::Drain => ("POST", "/drain"),
         Command::Stop => ("POST", "/stop"),
         Command::Status { .. } => ("GET", "/status"),

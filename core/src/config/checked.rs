@@ -12,6 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use super::raw::FunctionId;
+use super::raw::Span;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub limits: Arc<Limits>,
     /// How long a drain waits.
     pub drain: Duration,
+    /// Whom to run as after binding; None: whoever started it.
+    pub user: Option<User>,
     /// Declared upstreams, each name once.
     pub upstreams: Vec<Arc<Upstream>>,
     /// In the order of the file.
@@ -49,6 +52,7 @@ impl Default for Config {
             trust: Networks::default(),
             limits: Arc::default(),
             drain: Duration::from_secs(30),
+            user: None,
             upstreams: Vec::new(),
             sites: Vec::new(),
             functions: 0,
@@ -74,6 +78,17 @@ pub struct Listener {
     pub mode: u32,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+}
+
+/// Whom to run as; whether there is such a user only the machine knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Not empty.
+    pub name: String,
+    /// None: the user's own group.
+    pub group: Option<String>,
+    /// Where the file says so.
+    pub place: Span,
 }
 
 /// The admin API's address.

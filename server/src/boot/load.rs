@@ -1,9 +1,14 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
-use std::{fmt::Write, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rsp_core::config::{self, Config, Context};
 
+use super::identity::Identity;
 use crate::{error, script};
 
 /// Where a config comes from.
@@ -30,8 +35,20 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// The texts it was evaluated from.
     pub sources: Arc<script::Sources>,
+    /// Every file that was read for it, the config file first.
+    pub files: Vec<PathBuf>,
+    /// Whom to run as.
+    pub identity: Option<Identity>,
     /// Rendered warnings; empty if there are none.
     pub warnings: String,
+}
+
+/// Why there is no config.
+pub struct Refused {
+    /// Rendered.
+    pub diagnostic: String,
+    /// The files that were read, as far as it came.
+    pub files: Vec<PathBuf>,
 }
 
 impl Origin {
@@ -57,8 +74,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Evaluates and checks; the error is the rendered diagnostic.
-pub fn load(origin: &Origin) -> Result<Loaded, String> {
+/// Evaluates and checks.
+pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     let evaluated = match origin {
         Origin::File(path) => script::load(path),
         Origin::Command { text, folder, .. } => script::load_text(text, folder),
@@ -66,14 +83,30 @@ pub fn load(origin: &Origin) -> Result<Loaded, String> {
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
     let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
-    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| {
+        let files = failed.sources.iter().map(|source| source.path.clone()).collect();
+        Refused { diagnostic: failed.checked(&context).render(), files }
+    })?;
+    let files: Vec<_> = sources.paths().map(Path::to_owned).collect();
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
-    match config::check(&file, &context) {
-        Ok((config, warnings)) => {
-            Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
-        }
-        Err(found) => Err(render(&found)),
+    let checked =
+        config::check(&file, &context).and_then(|(config, warnings)| Ok((identity(&config, &file)?, config, warnings)));
+    match checked {
+        Ok((identity, config, warnings)) => Ok(Loaded {
+            config: Arc::new(config),
+            sources: Arc::new(sources),
+            files,
+            identity,
+            warnings: render(&warnings),
+        }),
+        Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
+}
+
+fn identity(config: &Config, file: &config::raw::File) -> Result<Option<Identity>, Vec<config::Diagnostic>> {
+    let Some(user) = &config.user else { return Ok(None) };
+    let wrong = |why| vec![config::Diagnostic::error(user.place, why, "a user of this machine").located(&file.sources)];
+    Identity::find(user).map(Some).map_err(wrong)
 }
 
 /// The routes as `rsp check` prints them.

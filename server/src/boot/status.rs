@@ -7,8 +7,18 @@ use serde_json::{Value, json};
 
 use super::worker::Shared;
 
+/// What the control thread knows of itself.
+pub struct Own {
+    /// Threads that serve.
+    pub workers: usize,
+    /// Counts the processes of a row of upgrades, from 1.
+    pub generation: u64,
+    /// Since this process began.
+    pub uptime: Duration,
+}
+
 /// The state of this rsp as JSON.
-pub fn status(config: &Config, shared: &Shared, workers: usize, uptime: Duration) -> Value {
+pub fn status(config: &Config, shared: &Shared, own: &Own) -> Value {
     let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
     let sites: Vec<_> = config
         .sites
@@ -21,8 +31,9 @@ pub fn status(config: &Config, shared: &Shared, workers: usize, uptime: Duration
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "uptime_seconds": uptime.as_secs(),
-        "workers": workers,
+        "generation": own.generation,
+        "uptime_seconds": own.uptime.as_secs(),
+        "workers": own.workers,
         "listeners": listeners,
         "sites": sites,
         "upstreams": upstreams(shared),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, Limits, Listener, LogFormat, Networks},
+    checked::{AccessLog, Address, Admin, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -21,6 +21,7 @@ pub(super) struct Statements {
     pub(super) trust: Networks,
     pub(super) limits: Limits,
     pub(super) drain: Duration,
+    pub(super) user: Option<User>,
 }
 
 impl Checker<'_> {
@@ -33,6 +34,7 @@ impl Checker<'_> {
             trust: Networks::default(),
             limits: Limits::default(),
             drain: DRAIN,
+            user: None,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
         for made in &file.statements {
@@ -91,8 +93,30 @@ impl Checker<'_> {
                     statements.drain = *duration;
                 }
             }
+            "user" => {
+                if let Some(Setting::Text(text)) = arguments.at(0) {
+                    statements.user = self.user(text, made.span);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn user(&mut self, text: &str, place: Span) -> Option<User> {
+        let (name, group) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, group)) => (name, Some(group)),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains([':', '\0', '\n']);
+        if !is_name(name) || !group.is_none_or(is_name) {
+            self.reader.error(
+                place,
+                format!("`user` can't be \"{}\"", text.escape_debug()),
+                "\"name\" or \"name:group\"",
+            );
+            return None;
+        }
+        Some(User { name: name.to_owned(), group: group.map(str::to_owned), place })
     }
 
     fn listen(&mut self, address: Address, settings: &Settings<'_>, span: Span, listeners: &mut Vec<(Listener, Span)>) {
