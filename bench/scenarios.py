@@ -159,8 +159,29 @@ def death(stage):
     return f"{done['requests']:,} requests, {done['failed']} failed", done["failed"] == 0
 
 
+def upgrade(stage):
+    """A new process takes over each second for 20 s, a new connection for each request: 0 refused, 0 failed"""
+    if stage.peer_name != "rsp":
+        raise RuntimeError("only rsp's upgrade is known here")
+    seconds = 5 if stage.quick else 20
+    proxy = stage.proxy([stage.origin().port])
+    config = str(proxy.folder / "site.lua")
+    # The process that was started is not the one that is running then.
+    stage.stack.callback(lambda: load.run([str(stage.binary), "stop", config]))
+    result = Background(lambda: load.wrk(proxy.port, "/small", seconds, 16, ["Connection: close"]))
+    upgrades, began = 0, time.monotonic()
+    while time.monotonic() < began + seconds - 1:
+        time.sleep(1)
+        load.run([str(stage.binary), "upgrade", config])
+        upgrades += 1
+    done = result.get()
+    first_ended = proxy.child.wait(60) == 0
+    figure = f"{upgrades} upgrades, {done['requests']:,} requests, {done['failed']} failed"
+    return figure + ("" if first_ended else ", the first process did not end well"), done["failed"] == 0 and first_ended
+
+
 SCENARIOS = {story.__name__.replace("_", "-"): story
-             for story in (million, latency, slow_reader, slow_upload, reload, reload_memory, death)}
+             for story in (million, latency, slow_reader, slow_upload, reload, reload_memory, upgrade, death)}
 NAMES = list(SCENARIOS)
 
 

@@ -11,6 +11,7 @@
 
 mod browser;
 mod client;
+mod name_server;
 mod origin;
 mod pattern;
 mod peer;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
+pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
 pub use peer::{Nginx, PythonHttpServer, curl};

@@ -65,6 +65,13 @@ impl Origin {
         Origin::listen(Address::Tcp(([127, 0, 0, 1], 0).into()), Box::new(script))
     }
 
+    /// Listens on this `ip:port`, and answers everything with 200 and this body.
+    pub fn replying_at(address: &str, body: &str) -> Origin {
+        let address = address.parse().unwrap_or_else(|e| panic!("{address}: {e}"));
+        let answer = Answer::ok(body);
+        Origin::listen(Address::Tcp(address), Box::new(move |_| answer.clone()))
+    }
+
     /// Listens on a unix socket.
     pub fn start_unix(path: PathBuf, script: impl Fn(&RequestHead) -> Answer + Send + Sync + 'static) -> Origin {
         Origin::listen(Address::Unix(path), Box::new(script))

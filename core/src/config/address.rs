@@ -38,12 +38,20 @@ pub(super) fn listen_address(text: &str, folder: &Path) -> Result<Address, Addre
     })
 }
 
-/// Where an endpoint is: `host:port`, `[::1]:port`, `unix:/path`.
+/// Where an endpoint is: `host:port`, `[::1]:port`, `unix:/path`, `srv:_http._tcp.app.internal`.
 ///
 /// A relative socket path is resolved against `folder`.
 pub(super) fn endpoint_address(text: &str, folder: &Path) -> Result<EndpointAddress, AddressError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(path).map(|path| EndpointAddress::Unix(folder.join(path)));
+    }
+    if let Some(name) = text.strip_prefix("srv:") {
+        return match is_host_name(name) && name.contains('.') {
+            true => Ok(EndpointAddress::Service(name.trim_end_matches('.').to_ascii_lowercase())),
+            false => {
+                Err(AddressError::Write("a service's name after `srv:`: \"srv:_http._tcp.app.internal\"".to_owned()))
+            }
+        };
     }
     if text.starts_with("https://") {
         return Err(AddressError::NotYet("an `https://` endpoint"));
@@ -127,6 +135,15 @@ mod tests {
         }
         assert_eq!(listen("unix:/run/a.sock"), Ok(Address::Unix("/run/a.sock".into())));
         assert_eq!(listen("unix:./a.sock"), Ok(Address::Unix("/etc/rsp/a.sock".into())));
+    }
+
+    #[test]
+    fn an_srv_name_is_an_endpoint() {
+        let service = EndpointAddress::Service("_http._tcp.app.internal".to_owned());
+        assert_eq!(endpoint("srv:_HTTP._tcp.app.internal."), Ok(service));
+        for text in ["srv:", "srv:app", "srv:_http._tcp.app.internal:80", "srv:a b.c"] {
+            assert!(matches!(endpoint(text), Err(AddressError::Write(_))), "{text}");
+        }
     }
 
     #[test]

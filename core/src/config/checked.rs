@@ -29,6 +29,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// Name servers for the names of endpoints; empty: those of the system.
+    pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
     pub drain: Duration,
     /// Whom to run as after binding; None: whoever started it.
@@ -51,6 +53,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            resolver: Vec::new(),
             drain: Duration::from_secs(30),
             user: None,
             upstreams: Vec::new(),
@@ -228,8 +231,23 @@ pub struct Endpoint {
 pub enum EndpointAddress {
     /// A host name or address, without brackets, and a port.
     Host(String, u16),
+    /// The name of an SRV record, whose targets are the endpoints.
+    Service(String),
+    /// What the name before it was found to stand for; never in a file.
+    Found(Box<EndpointAddress>, SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+impl EndpointAddress {
+    /// Whether it has to be looked up before there is something to connect to.
+    pub fn is_name(&self) -> bool {
+        match self {
+            Self::Host(host, _) => host.parse::<IpAddr>().is_err(),
+            Self::Service(_) => true,
+            Self::Found(..) | Self::Unix(_) => false,
+        }
+    }
 }
 
 /// How an endpoint is chosen.
@@ -472,6 +490,8 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::Found(_, address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

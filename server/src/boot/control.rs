@@ -18,10 +18,10 @@ use super::{
     BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded,
     ending::Upgrading,
     load::Origin,
-    supervisor,
     signals::{Signals, Wish},
     status,
     succession::{Predecessor, Succession},
+    supervisor,
     upgrade::Startup,
     watch::Watch,
     worker::{self, Handle, Message, Plan, Shared},
@@ -38,7 +38,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::Registry,
+    upstream::{Desk, Registry, Resolver, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -81,6 +81,9 @@ pub struct Control {
     /// Feeds the service manager's watchdog.
     pub(super) watchdog: Option<JoinHandle<()>>,
     pub(super) watch: Option<Watch>,
+    pub(super) resolver: Resolver,
+    /// What answers the resolver, until it runs.
+    desk: Option<Desk>,
     started: Instant,
 }
 
@@ -129,8 +132,10 @@ impl Control {
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
+        let (resolver, desk) = Resolver::new();
+        resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics))),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -167,6 +172,8 @@ impl Control {
             succeeded: false,
             watchdog: None,
             watch,
+            resolver,
+            desk: Some(desk),
             started: Instant::now(),
         })
     }
@@ -195,6 +202,10 @@ impl Control {
                 return BAD_CONFIG;
             }
         };
+        if let Some(desk) = self.desk.take() {
+            tokio::task::spawn_local(desk.serve());
+            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+        }
         let predecessor = self.predecessor.take();
         if let Some(predecessor) = &predecessor
             && !predecessor.prepared(self.taken().iter())
@@ -250,7 +261,7 @@ impl Control {
                 outcome = Upgrading::outcome(&mut self.upgrade) => if self.end_upgrade(outcome).await {
                     return self.drain(signals).await;
                 },
-                () = Watch::changed(&mut self.watch) => {
+                () = Watch::changed(&mut self.watch), if self.upgrade.is_none() => {
                     tracing::info!("the config has changed");
                     drop(self.reload().await);
                 }

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{
     control::Control,
-    supervisor,
     signals::{Signals, Wish},
+    supervisor,
     upgrade::{Attempt, Offered, Successor},
     worker::{Handle, Message},
 };

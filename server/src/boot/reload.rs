@@ -36,6 +36,9 @@ impl Control {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
+        if let Some(watch) = &mut self.watch {
+            watch.look();
+        }
         let loaded = load::load(&self.origin);
         if let Some(watch) = &mut self.watch {
             match &loaded {
@@ -57,6 +60,7 @@ impl Control {
                 return Err(e);
             }
         }
+        self.resolver.use_servers(&loaded.config.resolver);
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
         self.shared.registry.settle(&self.snapshot.groups);
         bound.into_iter().for_each(|bound| self.listen(bound));

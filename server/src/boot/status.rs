@@ -56,6 +56,8 @@ fn upstreams(shared: &Shared) -> Vec<Value> {
     groups
         .iter()
         .map(|group| {
+            let live = group.live();
+            let group = live.as_ref().unwrap_or(group);
             let endpoints: Vec<_> = (0..group.endpoints.len()).map(|index| endpoint(group, index)).collect();
             json!({ "name": &*group.name, "endpoints": endpoints })
         })

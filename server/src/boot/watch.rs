@@ -74,11 +74,16 @@ impl Watch {
         Ok(watch)
     }
 
+    /// Looks before the config is read again, so that only what changes from now on is another change.
+    pub fn look(&mut self) {
+        self.seen = self.stamps();
+    }
+
     /// Goes on with the files of the config that was just read. One that was refused has told of `files` only, and
     /// what was watched before stays so.
     pub fn follow(&mut self, files: &[PathBuf], patterns: Option<&[PathBuf]>) {
         if let Some(patterns) = patterns {
-            self.files.truncate(1);
+            self.files.clear();
             self.patterns = patterns.to_vec();
         }
         self.files.extend_from_slice(files);

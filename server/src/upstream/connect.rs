@@ -14,11 +14,11 @@ use tokio::net::{TcpStream, UnixStream};
 use super::Endpoint;
 use crate::stream::{Peer, Socket, Wire};
 
-/// Age after which a name is looked up again at the next connect.
-const RESOLVED_MAX_AGE: Duration = Duration::from_secs(30);
-
-/// Addresses of one name that are tried.
+/// Addresses of one name that are tried for one connection.
 const ADDRESSES_MAX: usize = 16;
+
+/// After a look-up that failed the last known addresses stand so long.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// The addresses of a name, 16 at most; the last known ones stand while they are looked up again, and when that fails.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub struct Resolved(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// None: never looked up.
+    /// Until when they hold; None: never looked up.
     found: Option<(Instant, Arc<[SocketAddr]>)>,
     refreshing: bool,
 }
@@ -40,16 +40,19 @@ pub async fn connect(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<
 }
 
 async fn connect_any(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<Rc<Wire>> {
-    let (host, port) = match &endpoint.address {
+    match &endpoint.address {
         EndpointAddress::Unix(path) => {
             return Ok(Rc::new(Wire::new(Socket::Unix(UnixStream::connect(path).await?), Peer::Unix)));
         }
-        EndpointAddress::Host(host, port) => (host.as_str(), *port),
-    };
-    if let Ok(ip) = host.parse() {
-        return connect_tcp(SocketAddr::new(ip, port)).await;
+        EndpointAddress::Host(host, port) => {
+            if let Ok(ip) = host.parse() {
+                return connect_tcp(SocketAddr::new(ip, *port)).await;
+            }
+        }
+        EndpointAddress::Found(_, address) => return connect_tcp(*address).await,
+        EndpointAddress::Service(_) => {}
     }
-    let addresses = addresses(endpoint, host, port).await?;
+    let addresses = addresses(endpoint).await?;
     let share = timeout / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses.iter() {
@@ -74,16 +77,16 @@ async fn connect_tcp(address: SocketAddr) -> io::Result<Rc<Wire>> {
 
 /// What the name stands for. Only the first request waits for the resolver; later ones find the last known addresses
 /// and at most start one look-up beside them.
-async fn addresses(endpoint: &Arc<Endpoint>, host: &str, port: u16) -> io::Result<Arc<[SocketAddr]>> {
+async fn addresses(endpoint: &Arc<Endpoint>) -> io::Result<Arc<[SocketAddr]>> {
     let known = {
         let mut known = endpoint.resolved.lock();
         let found = known.found.clone();
-        let stale = found.as_ref().is_some_and(|(at, _)| at.elapsed() >= RESOLVED_MAX_AGE);
+        let stale = found.as_ref().is_some_and(|(until, _)| *until <= Instant::now());
         if stale && !std::mem::replace(&mut known.refreshing, true) {
-            let (endpoint, host) = (Arc::clone(endpoint), host.to_owned());
+            let endpoint = Arc::clone(endpoint);
             tokio::task::spawn_local(async move {
-                if let Err(e) = look_up(&endpoint, &host, port).await {
-                    tracing::warn!("{host}: {e}; its last known addresses stand");
+                if let Err(e) = look_up(&endpoint).await {
+                    tracing::warn!("{}: {e}; its last known addresses stand", endpoint.address);
                 }
             });
         }
@@ -91,16 +94,21 @@ async fn addresses(endpoint: &Arc<Endpoint>, host: &str, port: u16) -> io::Resul
     };
     match known {
         Some((_, addresses)) => Ok(addresses),
-        None => look_up(endpoint, host, port).await,
+        None => look_up(endpoint).await,
     }
 }
 
-async fn look_up(endpoint: &Endpoint, host: &str, port: u16) -> io::Result<Arc<[SocketAddr]>> {
-    let found = tokio::net::lookup_host((host, port)).await;
+async fn look_up(endpoint: &Endpoint) -> io::Result<Arc<[SocketAddr]>> {
+    let answer = endpoint.resolver.look_up(&endpoint.address).await;
     let mut known = endpoint.resolved.lock();
     known.refreshing = false;
-    let addresses: Arc<[_]> = found?.take(ADDRESSES_MAX).collect();
-    known.found = Some((Instant::now(), Arc::clone(&addresses)));
+    let answer = answer.inspect_err(|_| {
+        if let Some((until, _)) = &mut known.found {
+            *until = Instant::now() + AFTER_FAILURE;
+        }
+    })?;
+    let addresses: Arc<[_]> = answer.targets.iter().map(|target| target.address).take(ADDRESSES_MAX).collect();
+    known.found = Some((Instant::now() + answer.valid, Arc::clone(&addresses)));
     Ok(addresses)
 }
 

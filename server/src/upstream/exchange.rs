@@ -82,6 +82,8 @@ struct Failed {
 impl Pools {
     /// Sends a request to one of the group's endpoints and waits for the head of the final response.
     pub async fn exchange(&self, group: &Arc<Group>, outgoing: &mut Outgoing<'_>) -> Result<Box<Response>, Fault> {
+        let live = group.live();
+        let group = live.as_ref().unwrap_or(group);
         let mut tried = Tried::default();
         let mut tries = 0;
         group.budget.request();

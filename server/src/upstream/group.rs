@@ -13,7 +13,7 @@ use rsp_core::{
     config,
 };
 
-use super::connect::Resolved;
+use super::{Resolver, connect::Resolved, follow::Live};
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
@@ -36,6 +36,8 @@ pub struct Group {
     pub budget: RetryBudget,
     /// Counters of the group.
     pub counts: Arc<UpstreamCounts>,
+    /// What its names stand for now; None: it has no names.
+    live: Option<Live>,
     cursor: Arc<AtomicUsize>,
 }
 
@@ -49,6 +51,8 @@ pub struct Endpoint {
     pub address: config::EndpointAddress,
     /// `host:port` as a `Host` field has it.
     pub authority: http::HeaderValue,
+    /// Who looks its name up.
+    pub resolver: Resolver,
     /// What its name resolved to last.
     pub resolved: Resolved,
     /// In-flight count, failures, ejection.
@@ -60,14 +64,26 @@ pub struct Endpoint {
 /// Every upstream of this process, by name.
 pub struct Registry {
     metrics: Arc<Metrics>,
+    resolver: Resolver,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
 }
 
+impl Group {
+    /// The group of the addresses that its names stand for now; None: it is that itself, or nothing is known yet.
+    pub fn live(&self) -> Option<Arc<Group>> {
+        self.live.as_ref().and_then(Live::group)
+    }
+
+    pub(super) fn names(&self) -> Option<&Live> {
+        self.live.as_ref()
+    }
+}
+
 impl Registry {
     /// No upstream yet.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, declared: Mutex::default(), made: Mutex::default() }
+    pub fn new(metrics: Arc<Metrics>, resolver: Resolver) -> Self {
+        Self { metrics, resolver, declared: Mutex::default(), made: Mutex::default() }
     }
 
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
@@ -109,7 +125,12 @@ impl Registry {
         groups
     }
 
-    fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// A group of this declaration; what `old` knows of endpoints that stay, it keeps.
+    pub(super) fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
         if let Some(old) = old.filter(|old| *old.spec == **spec) {
             return Arc::clone(old);
         }
@@ -123,6 +144,7 @@ impl Registry {
             endpoints,
             budget: RetryBudget::new(spec.retry.budget),
             counts: self.metrics.upstream(&spec.name),
+            live: Live::of(spec, old.and_then(|old| old.live.as_ref())),
             cursor,
         })
     }
@@ -143,6 +165,7 @@ impl Registry {
             names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
             address: spec.address.clone(),
             authority: authority(&spec.address),
+            resolver: self.resolver.clone(),
             resolved: Resolved::default(),
             state: known.map(|known| Arc::clone(&known.state)).unwrap_or_default(),
             counts: self.metrics.endpoint(&group.name, &spec.name),
@@ -156,6 +179,8 @@ fn authority(address: &config::EndpointAddress) -> http::HeaderValue {
         config::EndpointAddress::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),
         config::EndpointAddress::Host(host, 80) => host.clone(),
         config::EndpointAddress::Host(host, port) => format!("{host}:{port}"),
+        config::EndpointAddress::Service(name) => name.clone(),
+        config::EndpointAddress::Found(name, _) => return authority(name),
         config::EndpointAddress::Unix(_) => "localhost".to_owned(),
     };
     http::HeaderValue::try_from(text).unwrap_or(http::HeaderValue::from_static("localhost"))

@@ -6,9 +6,13 @@
 
 mod connect;
 mod exchange;
+mod follow;
 mod group;
 mod pools;
+mod resolve;
 
 pub use exchange::{Outgoing, since_start};
+pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;
+pub use resolve::{Desk, Resolver};

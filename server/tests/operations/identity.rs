@@ -67,9 +67,11 @@ fn every_thread_is_the_user_and_reload_and_upgrade_still_work() {
 
 #[test]
 fn an_unknown_user_or_group_is_a_wrong_config() {
-    for (user, wrong) in
-        [("no-such-user", "there is no user"), ("root:no-such-group", "there is no group"), ("root:", "`user` can't be")]
-    {
+    for (user, wrong) in [
+        ("no-such-user", "there is no user"),
+        ("root:no-such-group", "there is no group"),
+        ("root:", "`user` can't be"),
+    ] {
         let output = Rsp::config(&format!("user \"{user}\" {HELLO}")).run();
         assert_eq!(output.code, Some(2));
         for part in [wrong, "site.lua:1:", user] {

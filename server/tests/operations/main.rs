@@ -4,8 +4,8 @@
 
 mod administering;
 mod draining;
-mod limiting;
 mod identity;
+mod limiting;
 mod logging;
 mod managing;
 mod measuring;

@@ -91,7 +91,9 @@ fn the_watchdog_is_fed_until_a_worker_is_stuck_and_by_a_successor_too() {
     let since = Instant::now();
     let mut late = Vec::new();
     while since.elapsed() < Duration::from_secs(2) {
-        late.extend(manager.within(Duration::from_millis(100)).filter(|_| since.elapsed() > Duration::from_millis(500)));
+        late.extend(
+            manager.within(Duration::from_millis(100)).filter(|_| since.elapsed() > Duration::from_millis(500)),
+        );
     }
     assert_eq!(late, Vec::<String>::new());
 }

@@ -201,11 +201,10 @@ fn every_queue_is_accepted_from_whatever_the_number_of_workers() {
 #[test]
 fn an_upgrade_may_change_where_it_listens() {
     let text = "site \"*\" (reply(200, \"hello\\n\"))";
-    let mut rsp = Rsp::config(&format!(
-        "listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT2\" listen \"unix:old.sock\" {text}"
-    ))
-    .has_successors()
-    .start();
+    let mut rsp =
+        Rsp::config(&format!("listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT2\" listen \"unix:old.sock\" {text}"))
+            .has_successors()
+            .start();
     let [second, third] = [2, 3].map(|number| format!("127.0.0.1:{}", rsp.port_of(number)));
     rsp.rewrite_config(&format!(
         "listen \"127.0.0.1:$PORT\" listen \"127.0.0.1:$PORT3\" listen \"unix:new.sock\" {text}"

@@ -6,7 +6,8 @@ use testkit::{Client, Rsp, eventually};
 
 use super::{HELLO, SOON, get, wait_for_message};
 
-const WITH_SITES: &str = r#"listen "127.0.0.1:$PORT" site "*" { ["/*"] = reply(200, "hello\n") } include "sites/*.lua""#;
+const WITH_SITES: &str =
+    r#"listen "127.0.0.1:$PORT" site "*" { ["/*"] = reply(200, "hello\n") } include "sites/*.lua""#;
 
 fn answers(rsp: &Rsp, host: &str, wanted: &str) -> bool {
     super::get_from(rsp, host, "/").text() == wanted

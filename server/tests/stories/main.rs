@@ -8,6 +8,7 @@ mod forwarding;
 mod functions;
 mod hostile;
 mod limits;
+mod names;
 mod original;
 mod paths;
 mod pool;

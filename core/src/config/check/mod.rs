@@ -129,7 +129,8 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, drain, user } = self.statements(file);
+        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain, user } =
+            self.statements(file);
         self.hidden = match &admin.address {
             None => vec![self.context.admin_socket.to_owned()],
             Some(Address::Unix(path)) => vec![path.clone()],
@@ -144,6 +145,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            resolver,
             drain,
             user,
             upstreams: self.upstreams.declared(),

@@ -1,6 +1,12 @@
 //! The statements other than `site` and `upstream`.
 
-use std::{collections::HashMap, num::NonZeroUsize, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::Path,
+    time::Duration,
+};
 
 use super::{Checker, PathKind};
 use crate::config::{
@@ -20,6 +26,7 @@ pub(super) struct Statements {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) trust: Networks,
     pub(super) limits: Limits,
+    pub(super) resolver: Vec<SocketAddr>,
     pub(super) drain: Duration,
     pub(super) user: Option<User>,
 }
@@ -33,6 +40,7 @@ impl Checker<'_> {
             workers: None,
             trust: Networks::default(),
             limits: Limits::default(),
+            resolver: Vec::new(),
             drain: DRAIN,
             user: None,
         };
@@ -88,6 +96,11 @@ impl Checker<'_> {
             }
             "trust" => statements.trust = arguments.networks(),
             "limits" => statements.limits = limits(&arguments.settings, &Limits::default()),
+            "resolver" => {
+                for (address, span) in &arguments.positional {
+                    self.name_server(address.as_ref(), *span, &mut statements.resolver);
+                }
+            }
             "drain" => {
                 if let Some(Setting::Duration(duration)) = arguments.at(0) {
                     statements.drain = *duration;
@@ -132,6 +145,19 @@ impl Checker<'_> {
         let mode = settings.mode("mode").unwrap_or_default();
         let backlog = settings.integer("backlog").and_then(|length| u32::try_from(length).ok()).unwrap_or_default();
         listeners.push((Listener { address, mode, backlog }, span));
+    }
+
+    fn name_server(&mut self, address: Option<&Setting<'_>>, span: Span, servers: &mut Vec<SocketAddr>) {
+        // Where there is no text it has been said what is wrong.
+        let Some(Setting::Text(text)) = address else { return };
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)));
+        match address.ok().filter(|address| address.port() != 0 && !address.ip().is_unspecified()) {
+            Some(address) => servers.push(address),
+            None => {
+                let message = format!("\"{}\" is no address of a name server", text.escape_debug());
+                self.reader.error(span, message, "an IP address: \"10.0.0.2\" or \"10.0.0.2:53\"");
+            }
+        }
     }
 
     fn admin_guarded(&mut self, address: &Address, token: Option<&str>, span: Span) {

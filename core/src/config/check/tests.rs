@@ -261,7 +261,7 @@ fn keys_inside_an_option_are_checked_too() {
 fn what_has_not_landed_is_not_in_this_version() {
     let mut lua = Lua::new();
     lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
-    lua.say("user", vec![text("www")], vec![]);
+    lua.say("broker", vec![text("memory")], vec![]);
     lua.named("upstream", "a", vec![text("a:80")], vec![("balance", text("hash"))]);
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
     lua.named("upstream", "c", vec![text("c:80")], vec![("probe", options(vec![]))]);
@@ -272,7 +272,7 @@ fn what_has_not_landed_is_not_in_this_version() {
         lua.errors(),
         [
             "1:2 `tls` of `listen` is not in this version | ",
-            "2:0 `user` is not in this version | ",
+            "2:0 `broker` is not in this version | ",
             "3:2 \"hash\" as `balance` of `upstream` is not in this version | ",
             "4:1 an `https://` endpoint is not in this version | ",
             "5:2 `probe` of `upstream` is not in this version | ",
@@ -480,4 +480,27 @@ fn networks_are_checked_one_by_one() {
             "2:4 the network of `trust` must be a network, not the number 1 | for example \"10.0.0.0/8\", \"::1\" or \"unix\"",
         ]
     );
+}
+
+#[test]
+fn a_user_is_a_name_and_perhaps_a_group() {
+    for (said, wanted) in [
+        ("www-data", Some(("www-data", None))),
+        ("www-data:adm", Some(("www-data", Some("adm")))),
+        ("", None),
+        (":adm", None),
+        ("www-data:", None),
+        ("a:b:c", None),
+    ] {
+        let mut lua = Lua::new();
+        lua.say("listen", vec![text(":80")], vec![]);
+        lua.say("user", vec![text(said)], vec![]);
+        match wanted {
+            Some((name, group)) => {
+                let user = lua.config().user.unwrap();
+                assert_eq!((&*user.name, user.group.as_deref(), user.place.line), (name, group, 2));
+            }
+            None => assert!(lua.errors()[0].starts_with(&format!("2:0 `user` can't be \"{said}\"")), "{said}"),
+        }
+    }
 }

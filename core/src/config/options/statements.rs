@@ -11,6 +11,7 @@ pub(super) const ALL: &[&Constructor] = &[
     &TRUST,
     &LIMITS,
     &DRAIN,
+    &RESOLVER,
     &ERRORS,
     &USER,
     &BROKER,
@@ -190,6 +191,15 @@ const LIMITS: Constructor = statement(
     opt("channels", COUNT, Literal::Number(1_000_000), "Channels.").later(),
     opt("cache", Type::Size(0, u64::MAX), Literal::Text("256MiB"), "Memory of the cache, all workers.").later(),
 ]);
+
+const RESOLVER: Constructor = statement(
+    "resolver",
+    "resolver { \"10.0.0.2:53\", \"10.0.0.3:53\" }",
+    "Name servers that the names of endpoints are asked of: an IP address, with a port if it isn't 53. Without it \
+     those of the system; its hosts file comes first either way.",
+)
+.takes(&[opt("ADDRESS", Type::Text, Literal::Unset("required"), "A name server.")], 1)
+.repeats();
 
 const DRAIN: Constructor = statement(
     "drain",

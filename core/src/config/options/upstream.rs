@@ -63,7 +63,13 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
     opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints.").later(),
     opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints.").later(),
     opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Sends a PROXY protocol header.").later(),
-    opt("resolve", Type::Choice(&[word("ttl")]), Literal::Text("ttl"), "When names are resolved again.").later(),
+    opt(
+        "resolve",
+        Type::Choice(&[word("ttl")]),
+        Literal::Text("ttl"),
+        "When names are looked up again: when DNS says that the answer is too old (not before 1 s, after 5 min at the \
+         latest). What is known stands until there is a new answer.",
+    ),
 ]);
 
 pub(in crate::config) const ENDPOINT: &[Opt] = &[
