@@ -4,6 +4,8 @@
 
 pub mod balance;
 pub mod config;
+pub mod cors;
 pub mod frame;
 pub mod head;
+pub mod limit;
 pub mod route;

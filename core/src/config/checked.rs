@@ -1,5 +1,7 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod filters;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -9,10 +11,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
 pub use super::raw::FunctionId;
 use super::raw::Span;
+use crate::route::Rewrite;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -339,28 +343,14 @@ pub enum Filter {
     Deny(Networks),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(Arc<Limit>),
+    /// Pages of other origins.
+    Cors(Arc<Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// Returns a handler, or nil to go on.
     Function(FunctionId),
-}
-
-/// Edits of the request's and the response's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// What the handler and upstream see.
-    pub request: HeaderEdit,
-    /// What the client sees.
-    pub response: HeaderEdit,
-}
-
-/// Edits of one head: remove, then set, then add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdit {
-    /// Replaces all values of the name.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Adds one more.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removes all values of the name.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A checked handler: plain data, so that a script may build one while a request waits.

@@ -136,6 +136,7 @@ impl Control {
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
             connections: Arc::default(),
         };
@@ -273,8 +274,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<ServingAdmin> {
         let (Bound { address, shares, sockets, ours, .. }, admin) = self.admin.take()?;
         self.admin_listening = Some(Heirloom { address: self.admin_address.clone(), sockets, ours });
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
+        let snapshot = match Snapshot::serving(Handler::Admin(admin), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -385,10 +385,15 @@ fn open(
 
 /// What a worker needs for a config.
 pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
+}
+
+/// What outlives a snapshot.
+fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    let Shared { registry, limiters, metrics, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs }
 }
 
 pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {

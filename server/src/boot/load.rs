@@ -134,6 +134,9 @@ fn chain(chain: &config::Chain) -> String {
         config::Filter::Allow(_) => "allow, ",
         config::Filter::Deny(_) => "deny, ",
         config::Filter::Headers(_) => "headers, ",
+        config::Filter::Limit(_) => "limit, ",
+        config::Filter::Cors(_) => "cors, ",
+        config::Filter::Rewrite(_) => "rewrite, ",
         config::Filter::Function(_) => "function, ",
     });
     let handler = match &chain.handler {

@@ -63,6 +63,7 @@ impl Control {
         self.resolver.use_servers(&loaded.config.resolver);
         self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
         self.shared.registry.settle(&self.snapshot.groups);
+        self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);
         self.config = loaded.config;

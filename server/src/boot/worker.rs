@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     dispatch::{Current, Worker},
-    limit::Connections,
+    limit::{Connections, Limiters},
     listen::{HandedOver, Share, accept},
     observe::Metrics,
     protocol::Origin,
@@ -21,6 +21,8 @@ use crate::{
 pub struct Shared {
     /// Upstreams by name.
     pub registry: Arc<Registry>,
+    /// Limits by name.
+    pub limiters: Arc<Limiters>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Open connections of the process.

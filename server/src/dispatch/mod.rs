@@ -10,6 +10,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
     config::{Address, FunctionId, Limits},
+    cors,
     frame::http1::Framing,
     route::{Params, Path},
 };
@@ -18,7 +19,7 @@ use self::ticket::Place;
 pub use self::ticket::Ticket;
 use crate::{
     error::{Fault, Kind},
-    filter::Filter,
+    filter::{Filter, Pass, Refusal},
     handler::{Context, Handler},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -124,7 +125,12 @@ impl Worker {
         let target = request.head.target.clone();
         let path = Path::new(target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
+        let method = &request.head.method;
+        let wanted = cors::preflighted(method, &request.head.headers);
+        let found = match wanted.and_then(|wanted| current.snapshot.find_preflight(listener, host, &wanted, &path)) {
+            Some(found) => found,
+            None => current.snapshot.find(listener, host, method, &path).await,
+        };
         let (site, refused) = match found {
             Found::Route(route, params) => {
                 ticket.log_to(&route.site, request);
@@ -159,19 +165,24 @@ impl Worker {
     ) -> Result<Box<Response>, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
-        let mut passed = 0;
-        for filter in &route.filters {
-            passed += 1;
+        let mut passed = route.filters.len();
+        for (index, filter) in route.filters.iter().enumerate() {
             match filter {
                 Filter::Function(id) => {
                     let (given_back, outcome) = call(&engine, *id, request, route, params).await;
                     request = given_back;
                     if let Outcome::Handler(handler) = outcome? {
                         made = Some(Handler::made(&handler, &self.registry));
+                        passed = index;
                         break;
                     }
                 }
-                filter => filter.inward(&mut request)?,
+                // One that waits gets an arm like the function's, boxed: its wait must not grow every request's future.
+                filter => match filter.inward(&mut request, &context, ticket.kept())? {
+                    Pass::Go => {}
+                    Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
+                    Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
+                },
             }
         }
         if let (None, Handler::Function(id)) = (&made, &route.handler) {
@@ -183,18 +194,24 @@ impl Worker {
             };
         }
         let handler = made.as_ref().unwrap_or(&route.handler);
-        let mut response = handler.run(request, &context).await?;
-        ticket.answered(&mut response);
-        for filter in route.filters[..passed].iter().rev() {
-            filter.outward(&mut response);
-        }
-        Ok(response)
+        let response = handler.run(request, &context).await?;
+        Ok(outward(&route.filters[..passed], response, ticket))
     }
+}
+
+/// Shows an answer to the filters that let its request pass, the last one first.
+fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) -> Box<Response> {
+    ticket.answered(&mut response);
+    for filter in passed.iter().rev() {
+        filter.outward(&mut response, ticket.kept());
+    }
+    response
 }
 
 /// Why there is no response of a handler.
 enum Refused {
     Fault(Fault),
+    ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
 }
@@ -257,6 +274,7 @@ fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
 fn status_of(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Fault(fault) => fault.kind.status(),
+        Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
     }

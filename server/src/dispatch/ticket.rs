@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Fault,
+    filter::Kept,
     message::{Answered, Request, RequestId, Response},
     observe::{Record, Series},
     route::{Route, SiteInfo},
@@ -27,6 +28,7 @@ pub struct Ticket {
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+    kept: Kept,
 }
 
 /// How far the request came.
@@ -54,6 +56,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: None,
+            kept: Kept::default(),
         }
     }
 
@@ -72,6 +75,7 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
+            kept: Kept::default(),
         }
     }
 
@@ -104,6 +108,11 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+    }
+
+    /// What filters keep until the answer is out.
+    pub(super) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// Remembers why the request failed; the first reason stands.

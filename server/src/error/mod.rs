@@ -35,6 +35,8 @@ pub enum Kind {
     ClientGone,
     /// Refused by `allow`, `deny` or a token.
     Forbidden,
+    /// More than `limit` allows; its status may be another one.
+    Limited,
     /// A bound of rsp's own is reached.
     Full,
     /// No connection to any endpoint, or one that broke before it answered.
@@ -87,6 +89,7 @@ impl Kind {
             Self::ClientSlow => (408, Client, false),
             Self::ClientGone => (499, Client, false),
             Self::Forbidden => (403, Client, false),
+            Self::Limited => (429, Client, false),
             Self::Full => (503, Ours, false),
             Self::UpstreamDead => (502, Upstream, true),
             Self::UpstreamMalformed | Self::UpstreamCut => (502, Upstream, false),
@@ -119,6 +122,7 @@ impl Kind {
             Self::ClientSlow => "client_slow",
             Self::ClientGone => "client_gone",
             Self::Forbidden => "forbidden",
+            Self::Limited => "limited",
             Self::Full => "full",
             Self::UpstreamDead => "upstream_dead",
             Self::UpstreamMalformed => "upstream_malformed",

@@ -13,8 +13,9 @@ use rsp_core::{
 };
 
 use crate::{
-    filter::Filter,
+    filter::{self, Filter},
     handler::Handler,
+    limit::Limiters,
     observe::{AccessLog, AccessLogs, Metrics, Series},
     upstream::{Group, Registry},
 };
@@ -89,6 +90,8 @@ pub struct Shared<'a> {
     pub registry: &'a Registry,
     /// Series by name.
     pub metrics: &'a Metrics,
+    /// Limits by name.
+    pub limiters: &'a Limiters,
     /// Access logs by target.
     pub logs: &'a AccessLogs,
 }
@@ -149,8 +152,7 @@ impl Snapshot {
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
-        let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
+        let Some(site) = self.site(listener, host) else { return Found::NoSite };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),
@@ -159,6 +161,21 @@ impl Snapshot {
             Lookup::NotFound if site.has_folder(method, path) => Found::AddSlash(info()),
             Lookup::NotFound => Found::NoRoute(info()),
         }
+    }
+
+    /// The route that a preflight asks about, if a filter of it answers preflights; else they are requests like others.
+    pub fn find_preflight(&self, listener: &Address, host: &str, wanted: &Method, path: &Path<'_>) -> Option<Found> {
+        match self.site(listener, host)?.table.find(wanted, path) {
+            Lookup::Found(found) if found.value.filters.iter().any(Filter::answers_preflights) => {
+                Some(Found::Route(Arc::clone(found.value), found.params))
+            }
+            _ => None,
+        }
+    }
+
+    fn site(&self, listener: &Address, host: &str) -> Option<&Arc<Site>> {
+        let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
+        own.unwrap_or(&self.everywhere).find(host)
     }
 }
 
@@ -200,9 +217,11 @@ impl Site {
 impl Route {
     fn build(spec: &config::Route, site: &Arc<SiteInfo>, shared: &Shared<'_>) -> Self {
         let handler = Handler::declared(&spec.chain.handler, shared.registry);
+        let lasting = filter::Shared { limiters: shared.limiters, metrics: shared.metrics };
+        let filters = spec.chain.filters.iter().map(|filter| Filter::declared(filter, &site.name, &lasting));
         Self {
             site: Arc::clone(site),
-            filters: spec.chain.filters.iter().map(Filter::declared).collect(),
+            filters: filters.collect(),
             series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
             handler,
             pattern: spec.pattern.clone(),

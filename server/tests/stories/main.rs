@@ -4,9 +4,11 @@
 mod balance;
 mod bounded;
 mod connection;
+mod cors;
 mod forwarding;
 mod functions;
 mod hostile;
+mod limit_filter;
 mod limits;
 mod names;
 mod original;
@@ -15,6 +17,7 @@ mod pool;
 mod requests;
 mod responses;
 mod retry;
+mod rewrite;
 mod streaming;
 mod tunnel;
 

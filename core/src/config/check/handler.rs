@@ -55,6 +55,9 @@ impl Checker<'_> {
                     HeaderEdits { request: request.unwrap_or_default(), response: response.unwrap_or_default() };
                 Some(Filter::Headers(Arc::new(edits)))
             }
+            "limit" => self.limit(made, &arguments.settings),
+            "cors" => self.cors(&arguments.settings, made.span),
+            "rewrite" => self.rewrite(&arguments),
             _ => None,
         }
     }

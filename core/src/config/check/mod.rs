@@ -1,8 +1,11 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod cors;
 mod fields;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -23,6 +26,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -110,6 +114,8 @@ struct Checker<'a> {
     plain_proxies: HashMap<usize, Arc<Proxy>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -122,6 +128,7 @@ impl<'a> Checker<'a> {
             running,
             plain_proxies: HashMap::new(),
             hidden: Vec::new(),
+            limits: LimitNames::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
+mod filters;
 mod routes;
 mod sites;
 mod upstreams;

@@ -37,6 +37,8 @@ metrics! {
         "Time from the request being sent to the head of the upstream's answer";
     BYTES = Counter "rsp_bytes" ["site", "upstream", "direction"]
         "Bytes of requests (in) and answers (out)";
+    LIMITED = Counter "rsp_limited" ["site"]
+        "Requests that a limit of the site refused";
     REQUESTS_IN_FLIGHT = Gauge "rsp_requests_in_flight" []
         "Requests between their head and the end of their answer";
     TUNNELS_OPEN = Gauge "rsp_tunnels_open" []
@@ -79,8 +81,8 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          `GET /metrics` on the admin address answers with these, as OpenMetrics 1.0 text. They live across reloads.\n\
-         There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams and endpoints; what is\n\
-         beyond is counted under the name `_other`.\n\n\
+         There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams, endpoints and sites with\n\
+         limits; what is beyond is counted under the name `_other`.\n\n\
          This page is made from the table in `server/src/observe/metrics/definition.rs`; a test fails when it is stale\n\
          and `make reference` writes it anew.\n\n\
          | metric | kind | labels | what it counts |\n|---|---|---|---|\n",

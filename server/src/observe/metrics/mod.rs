@@ -24,7 +24,7 @@ pub use self::series::Series;
 /// Sites × upstreams that are counted apart: 200 bytes each without traffic, 1 to 4 KiB with it.
 const SERIES_MAX: usize = 100_000;
 
-/// Listeners, upstreams or endpoints that are counted apart.
+/// Listeners, upstreams, endpoints or sites with limits that are counted apart.
 const NAMES_MAX: usize = 100_000;
 
 /// Stands for every name beyond the bound.
@@ -37,6 +37,7 @@ pub struct Metrics {
     listeners: ByName<1, ListenerCounts>,
     upstreams: ByName<1, UpstreamCounts>,
     endpoints: ByName<2, EndpointCounts>,
+    limited: ByName<1, Counter>,
     /// Requests between their head and the end of their answer.
     pub requests_in_flight: Gauge,
     /// Connections that became tunnels.
@@ -146,6 +147,11 @@ impl Metrics {
         self.endpoints.get([upstream, endpoint])
     }
 
+    /// Requests of a site that a `limit` refused.
+    pub fn limited(&self, site: &str) -> Arc<Counter> {
+        self.limited.get([site])
+    }
+
     /// Counts a request in flight until the guard is dropped.
     pub fn begin_request(&self) -> RequestInFlight<'_> {
         self.requests_in_flight.inc();
@@ -173,6 +179,7 @@ impl Metrics {
             listeners: ByName::new(names),
             upstreams: ByName::new(names),
             endpoints: ByName::new(names),
+            limited: ByName::new(names),
             requests_in_flight: Gauge::default(),
             tunnels_open: Gauge::default(),
             reloads_ok: Counter::default(),

@@ -30,6 +30,8 @@ impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         page.requests(&self.series.sorted())?;
+        let limited = self.limited.sorted();
+        page.counters(&defined::LIMITED, limited.iter().map(|(site, n)| (plain(site), n.get())))?;
         page.gauges(&defined::REQUESTS_IN_FLIGHT, [([], self.requests_in_flight.get())])?;
         page.gauges(&defined::TUNNELS_OPEN, [([], self.tunnels_open.get())])?;
         page.connections(self)?;
