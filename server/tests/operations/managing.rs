@@ -157,7 +157,6 @@ fn the_unit_files_are_sound() {
     let contrib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib");
     for name in ["rsp.service", "rsp.socket"] {
         let text = fs::read_to_string(contrib.join(name)).unwrap();
-        assert!(!text.contains("/usr/bin/rsp ") || text.contains("ExecStart=/usr/bin/rsp "));
         let text = text.replace("/usr/bin/rsp ", &format!("{} ", env!("CARGO_BIN_EXE_rsp")));
         fs::write(folder.path().join(name), text).unwrap();
     }
