@@ -15,7 +15,8 @@ use crate::config::Outlier;
 /// Times are nanoseconds since the process started.
 #[derive(Debug, Default)]
 pub struct EndpointState {
-    in_flight: AtomicU32,
+    /// Those in flight in the lower bits, all that ever began above them: one addition counts both.
+    requests: AtomicU64,
     failures: AtomicU32,
     /// 0: never ejected. It stays after the end, so that growth knows how long the endpoint has been back.
     ejected_until: AtomicU64,
@@ -24,10 +25,28 @@ pub struct EndpointState {
     ejections: AtomicU64,
 }
 
+/// 16,777,215 requests in flight, more than there can be connections, and 10^12 in all.
+const IN_FLIGHT_BITS: u32 = 24;
+
 impl EndpointState {
     /// Requests in flight, all workers.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        (self.requests.load(Relaxed) & ((1 << IN_FLIGHT_BITS) - 1)) as u32
+    }
+
+    /// Requests that it got since it is known.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed) >> IN_FLIGHT_BITS
+    }
+
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Relaxed)
+    }
+
+    /// How long it still is out; zero if it isn't.
+    pub fn ejected_for(&self, now: Duration) -> Duration {
+        Duration::from_nanos(self.ejected_until.load(Relaxed)).saturating_sub(now)
     }
 
     /// How often it was ejected since the process started.
@@ -48,7 +67,7 @@ impl EndpointState {
 
     /// Counts a request until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1 << IN_FLIGHT_BITS | 1, Relaxed);
         InFlight { state: Arc::clone(self) }
     }
 
@@ -104,7 +123,7 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.state.in_flight.fetch_sub(1, Relaxed);
+        self.state.requests.fetch_sub(1, Relaxed);
     }
 }
 

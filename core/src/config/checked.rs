@@ -1,5 +1,6 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod auth;
 mod filters;
 
 use std::{
@@ -13,9 +14,9 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+pub use self::auth::{Auth, ForwardAuth};
 pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
-pub use super::raw::FunctionId;
-use super::raw::Span;
+pub use super::{error_pages::*, raw::FunctionId};
 use crate::route::Rewrite;
 
 /// A whole checked config.
@@ -33,6 +34,8 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// The error pages of the process; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Name servers for the names of endpoints; empty: those of the system.
     pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
@@ -57,6 +60,7 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: Duration::from_secs(30),
             user: None,
@@ -87,15 +91,13 @@ pub struct Listener {
     pub backlog: u32,
 }
 
-/// Whom to run as; whether there is such a user only the machine knows.
+/// Whom to run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Not empty.
     pub name: String,
     /// None: the user's own group.
     pub group: Option<String>,
-    /// Where the file says so.
-    pub place: Span,
 }
 
 /// The admin API's address.
@@ -299,6 +301,8 @@ pub struct Site {
     pub limits: Arc<Limits>,
     /// Its own, if it has one.
     pub access_log: Option<AccessLog>,
+    /// Its own error pages before the process's; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }
@@ -341,6 +345,8 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass.
+    Auth(Arc<Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
     /// How often, and how many at once.
@@ -360,6 +366,8 @@ pub enum Handler {
     Proxy(Arc<Proxy>),
     /// From a folder.
     Files(Arc<Files>),
+    /// To a FastCGI application.
+    Fastcgi(Arc<Fastcgi>),
     /// A fixed answer.
     Reply(Arc<Reply>),
     /// To another URL.
@@ -430,6 +438,36 @@ pub struct Files {
     pub prefix: usize,
     /// Paths never served whatever the URL: admin sockets.
     pub hidden: Vec<PathBuf>,
+}
+
+/// `fastcgi { ADDR }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fastcgi {
+    /// Where the application is.
+    pub upstream: Arc<Upstream>,
+    /// Its scripts; None: it finds them itself.
+    pub scripts: Option<Scripts>,
+    /// The script that stands for a folder, and for whatever names no script.
+    pub index: String,
+    /// How the name of a script ends; what stands behind it in a path is path info.
+    pub split: String,
+    /// Added to the parameters, or in their place.
+    pub params: Vec<(String, String)>,
+    /// Whether connections are kept.
+    pub keepalive: bool,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response body.
+    pub body_timeout: Duration,
+}
+
+/// A folder of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripts {
+    /// Absolute.
+    pub folder: PathBuf,
+    /// Whether it is here, so that a script is looked for before the application is asked.
+    pub seen: bool,
 }
 
 /// `reply(status, body, headers)`

@@ -9,6 +9,7 @@ mod check;
 pub mod checked;
 mod diagnostic;
 mod editor;
+mod error_pages;
 mod json;
 mod nearest;
 mod networks;
@@ -20,7 +21,7 @@ mod reference;
 mod settings;
 pub mod units;
 
-pub use check::{Context, PathKind, RequestContext, check, check_handler};
+pub use check::{Account, Context, PathKind, ReadFile, RequestContext, check, check_handler};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;

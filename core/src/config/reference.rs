@@ -34,6 +34,9 @@ fn section(out: &mut String, constructor: &Constructor) {
     if constructor.name == "upstream" {
         rows.options("*endpoint* ", super::options::ENDPOINT, true);
     }
+    if constructor.name == "auth" {
+        rows.options("`forward` · ", super::options::FORWARD, true);
+    }
     if !rows.0.is_empty() {
         let _ = write!(out, "\n| option | takes | default | meaning |\n|---|---|---|---|\n{}", rows.0);
     }

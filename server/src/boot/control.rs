@@ -18,6 +18,7 @@ use super::{
     BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded,
     ending::Upgrading,
     load::Origin,
+    memory,
     signals::{Signals, Wish},
     status,
     succession::{Predecessor, Succession},
@@ -85,6 +86,7 @@ pub struct Control {
     /// What answers the resolver, until it runs.
     desk: Option<Desk>,
     started: Instant,
+    pub(super) last_reload: Option<status::Reload>,
 }
 
 /// The admin API while it is served.
@@ -138,6 +140,7 @@ impl Control {
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
+            auth: Arc::default(),
             connections: Arc::default(),
         };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
@@ -148,6 +151,7 @@ impl Control {
             .collect::<Result<Vec<_>, _>>()?;
         let admin_address = admin_address(&loaded.config, &origin);
         let (bound, admin_bound) = open(&loaded, &admin_address, count, &mut succession.inherited)?;
+        memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
@@ -176,6 +180,7 @@ impl Control {
             resolver,
             desk: Some(desk),
             started: Instant::now(),
+            last_reload: None,
         })
     }
 
@@ -274,7 +279,7 @@ impl Control {
     fn serve_admin(&mut self) -> Option<ServingAdmin> {
         let (Bound { address, shares, sockets, ours, .. }, admin) = self.admin.take()?;
         self.admin_listening = Some(Heirloom { address: self.admin_address.clone(), sockets, ours });
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &lasting(&self.shared, &self.logs)) {
+        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -329,9 +334,15 @@ impl Control {
     }
 
     pub(super) fn status(&self) -> serde_json::Value {
-        let own =
-            status::Own { workers: self.workers.len(), generation: self.generation, uptime: self.started.elapsed() };
-        status::status(&self.config, &self.shared, &own)
+        status::status(&status::Facts {
+            config: &self.config,
+            file: self.origin.file(),
+            shared: &self.shared,
+            workers: self.workers.len(),
+            generation: self.generation,
+            uptime: self.started.elapsed(),
+            last_reload: self.last_reload.as_ref(),
+        })
     }
 
     /// One line for the service manager.
@@ -392,8 +403,8 @@ pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Resul
 
 /// What outlives a snapshot.
 fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
-    let Shared { registry, limiters, metrics, .. } = shared;
-    route::Shared { registry, metrics, limiters, logs }
+    let Shared { registry, limiters, metrics, auth, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs, auth }
 }
 
 pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {

@@ -3,7 +3,6 @@
 use std::{ffi::CString, io};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, initgroups, setgid, setuid};
-use rsp_core::config;
 
 /// A user and a group that are there.
 #[derive(Debug, Clone)]
@@ -15,18 +14,18 @@ pub struct Identity {
 
 impl Identity {
     /// Looks the names up; the error is a sentence.
-    pub fn find(wanted: &config::User) -> Result<Self, String> {
+    pub fn find(name: &str, group: Option<&str>) -> Result<Self, String> {
         let unreadable = |e: nix::Error| format!("the users of this machine can't be read: {}", e.desc());
-        let user = User::from_name(&wanted.name).map_err(unreadable)?;
-        let user = user.ok_or_else(|| format!("there is no user \"{}\"", wanted.name))?;
-        let group = match &wanted.group {
+        let user = User::from_name(name).map_err(unreadable)?;
+        let user = user.ok_or_else(|| format!("there is no user \"{name}\""))?;
+        let group = match group {
             None => user.gid,
             Some(name) => {
                 let group = Group::from_name(name).map_err(unreadable)?;
                 group.ok_or_else(|| format!("there is no group \"{name}\""))?.gid
             }
         };
-        Ok(Self { name: wanted.name.clone(), user: user.uid, group })
+        Ok(Self { name: name.to_owned(), user: user.uid, group })
     }
 
     /// The user's name.
@@ -60,12 +59,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_apart_from_an_unknown_group() {
         let find = |name: &str, group: Option<&str>| {
-            let user = config::User {
-                name: name.into(),
-                group: group.map(str::to_owned),
-                place: config::raw::Span::default(),
-            };
-            Identity::find(&user).map(|found| (found.user.as_raw(), found.group.as_raw()))
+            Identity::find(name, group).map(|found| (found.user.as_raw(), found.group.as_raw()))
         };
         assert_eq!(find("root", None), Ok((0, 0)));
         assert!(find("daemon", Some("root")).unwrap().1 == 0);

@@ -1,6 +1,7 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
 use std::{
+    cell::RefCell,
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,7 +36,8 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// The texts it was evaluated from.
     pub sources: Arc<script::Sources>,
-    /// Every file that was read for it, the config file first.
+    /// Every file that was read for it, the config file first: what it requires and includes, and what it names, as
+    /// error pages.
     pub files: Vec<PathBuf>,
     /// Whom to run as.
     pub identity: Option<Identity>,
@@ -47,7 +49,7 @@ pub struct Loaded {
 pub struct Refused {
     /// Rendered.
     pub diagnostic: String,
-    /// The files that were read, as far as it came.
+    /// The files that were read, or asked for in vain, as far as it came.
     pub files: Vec<PathBuf>,
 }
 
@@ -57,6 +59,13 @@ impl Origin {
         match self {
             Self::File(path) => crate::handler::admin::default_admin_path(path),
             Self::Command { admin, .. } => admin.clone(),
+        }
+    }
+
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Command { .. } => None,
         }
     }
 
@@ -82,31 +91,39 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
+    let (read, identity) = (RefCell::default(), RefCell::default());
+    let context = Context {
+        folder: &folder,
+        admin_socket: &admin,
+        probe: &script::probe,
+        read: &|path, most| {
+            Vec::push(&mut read.borrow_mut(), path.to_owned());
+            script::read_file(path, most)
+        },
+        account: &|name, group| {
+            let found = Identity::find(name, group)?;
+            identity.replace(Some(found));
+            Ok(())
+        },
+    };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
-        let files = failed.sources.iter().map(|source| source.path.clone()).collect();
-        Refused { diagnostic: failed.checked(&context).render(), files }
+        let files: Vec<_> = failed.sources.iter().map(|source| source.path.clone()).collect();
+        let diagnostic = failed.checked(&context).render();
+        Refused { diagnostic, files: [files, read.take()].concat() }
     })?;
-    let files: Vec<_> = sources.paths().map(Path::to_owned).collect();
+    let checked = config::check(&file, &context);
+    let files = [sources.paths().map(Path::to_owned).collect(), read.take()].concat();
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
-    let checked =
-        config::check(&file, &context).and_then(|(config, warnings)| Ok((identity(&config, &file)?, config, warnings)));
     match checked {
-        Ok((identity, config, warnings)) => Ok(Loaded {
+        Ok((config, warnings)) => Ok(Loaded {
             config: Arc::new(config),
             sources: Arc::new(sources),
             files,
-            identity,
+            identity: identity.take(),
             warnings: render(&warnings),
         }),
         Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
-}
-
-fn identity(config: &Config, file: &config::raw::File) -> Result<Option<Identity>, Vec<config::Diagnostic>> {
-    let Some(user) = &config.user else { return Ok(None) };
-    let wrong = |why| vec![config::Diagnostic::error(user.place, why, "a user of this machine").located(&file.sources)];
-    Identity::find(user).map(Some).map_err(wrong)
 }
 
 /// The routes as `rsp check` prints them.
@@ -133,6 +150,7 @@ fn chain(chain: &config::Chain) -> String {
     let filters = chain.filters.iter().map(|filter| match filter {
         config::Filter::Allow(_) => "allow, ",
         config::Filter::Deny(_) => "deny, ",
+        config::Filter::Auth(_) => "auth, ",
         config::Filter::Headers(_) => "headers, ",
         config::Filter::Limit(_) => "limit, ",
         config::Filter::Cors(_) => "cors, ",
@@ -142,6 +160,7 @@ fn chain(chain: &config::Chain) -> String {
     let handler = match &chain.handler {
         config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
         config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Fastcgi(fastcgi) => format!("fastcgi {}", fastcgi.upstream.name),
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
         config::Handler::Function(_) => "function".to_owned(),

@@ -9,6 +9,7 @@ mod control;
 mod ending;
 mod identity;
 mod load;
+mod memory;
 mod reload;
 mod signals;
 mod status;

@@ -7,11 +7,12 @@ use rsp_core::config::{Config, Listener};
 use super::{
     control::{Control, admin_address, plan},
     load::{self, Loaded, Refused},
-    supervisor,
+    memory, status, supervisor,
     worker::Message,
 };
 use crate::{
     listen::{Heirloom, bind_all, discard, remove_socket},
+    observe::timestamp,
     route::Snapshot,
 };
 
@@ -23,9 +24,12 @@ impl Control {
         }
         supervisor::reloading();
         let outcome = self.try_reload().await;
+        memory::give_back();
         let counter =
             if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
         counter.inc();
+        let refused = outcome.as_ref().err().map(|why| why.lines().next().unwrap_or_default().to_owned());
+        self.last_reload = Some(status::Reload { at: timestamp().trim_matches(['[', ']']).to_owned(), refused });
         match &outcome {
             Ok(warnings) if warnings.is_empty() => tracing::info!("reloaded"),
             Ok(warnings) => tracing::warn!("reloaded\n{warnings}"),
@@ -51,17 +55,21 @@ impl Control {
         let is_new = |listener: &&Listener| !self.listening.iter().any(|one| one.address == listener.address);
         let new = loaded.config.listeners.iter().filter(is_new);
         let bound = bind_all(new, self.workers.len(), &mut self.inherited).map_err(|e| format!("{e}\n"))?;
-        match self.prepare(&loaded).await {
-            Ok(snapshot) => self.snapshot = snapshot,
+        let old = match self.prepare(&loaded).await {
+            Ok(snapshot) => std::mem::replace(&mut self.snapshot, snapshot),
             Err(e) => {
                 discard(bound);
                 // The refused config's upstreams took the places of those that go on running.
                 self.shared.registry.settle(&self.snapshot.groups);
                 return Err(e);
             }
-        }
+        };
         self.resolver.use_servers(&loaded.config.resolver);
-        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
+        for worker in &self.workers {
+            worker.commit().await;
+        }
+        // The last owner takes its time to free a large one, and a worker has none.
+        drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));

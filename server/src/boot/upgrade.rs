@@ -51,6 +51,14 @@ pub struct Offered {
     pub ours: bool,
 }
 
+/// What a new binary is told, and how long it may take.
+struct Offer {
+    offered: Vec<Offered>,
+    /// Ours; the successor's is the next one.
+    generation: u64,
+    within: Duration,
+}
+
 /// An upgrade that is under way.
 pub struct Attempt {
     channel: Channel,
@@ -118,7 +126,8 @@ impl Attempt {
         let program = startup.program.clone();
         let (tell, outcome) = oneshot::channel();
         let run = move || {
-            let result = start_and_hand_over(command, &program, &ours, &offered, generation);
+            let offer = Offer { offered, generation, within: READY_WITHIN };
+            let result = start_and_hand_over(command, &program, &ours, &offer);
             // Who began a drain meanwhile does not ask any more.
             let _ = tell.send(result);
         };
@@ -136,14 +145,13 @@ fn start_and_hand_over(
     mut command: Command,
     program: &Path,
     channel: &Channel,
-    offered: &[Offered],
-    generation: u64,
+    offer: &Offer,
 ) -> Result<Successor, String> {
     let spawned = command.spawn();
     // The command holds the successor's end, without which its death would not be seen.
     drop(command);
     let mut child = spawned.map_err(|e| format!("cannot start {}: {e}\n", program.display()))?;
-    match hand_over(channel, offered, generation) {
+    match hand_over(channel, offer) {
         Ok(taken) => Ok(Successor { pid: child.id(), taken }),
         Err(Trouble::Refused(diagnostic)) => {
             end(&mut child);
@@ -152,7 +160,7 @@ fn start_and_hand_over(
         Err(Trouble::Gone) => Err(format!("the new rsp ended before it was ready: {}\n", end(&mut child))),
         Err(Trouble::Io(e)) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             end(&mut child);
-            Err(format!("the new rsp was not ready within {READY_WITHIN:?}\n"))
+            Err(format!("the new rsp was not ready within {:?}\n", offer.within))
         }
         Err(Trouble::Io(e)) => {
             end(&mut child);
@@ -193,12 +201,12 @@ impl From<io::Error> for Trouble {
     }
 }
 
-fn hand_over(channel: &Channel, offered: &[Offered], generation: u64) -> Result<Vec<Address>, Trouble> {
-    let deadline = Instant::now() + READY_WITHIN;
+fn hand_over(channel: &Channel, offer: &Offer) -> Result<Vec<Address>, Trouble> {
+    let deadline = Instant::now() + offer.within;
     channel.wait_until(deadline)?;
     let stdin = io::stdin();
-    channel.send(&json!({ "rsp": channel::VERSION, "generation": generation }), &[stdin.as_fd()])?;
-    for one in offered {
+    channel.send(&json!({ "rsp": channel::VERSION, "generation": offer.generation }), &[stdin.as_fd()])?;
+    for one in &offer.offered {
         // A path that JSON can't say stays here: the successor finds it in use, and says so.
         let Some(address) = channel::written(&one.address) else { continue };
         for (index, sockets) in one.sockets.chunks(channel::DESCRIPTORS_MAX).enumerate() {
@@ -233,6 +241,18 @@ mod tests {
         assert_eq!(by_name(Path::new("/usr/bin/rsp"), Path::new("/srv")), Some("/usr/bin/rsp".into()));
         let shell = by_name(Path::new("sh"), Path::new("/")).unwrap();
         assert!(shell.is_absolute() && shell.ends_with("sh"));
+    }
+
+    #[test]
+    fn a_new_binary_that_never_gets_ready_is_ended_when_its_time_is_over() {
+        let startup =
+            Startup { program: "/bin/sleep".into(), words: vec!["sleep".into(), "1000".into()], folder: "/".into() };
+        let (ours, theirs) = Channel::pair().unwrap();
+        let offer = Offer { offered: Vec::new(), generation: 1, within: Duration::from_millis(50) };
+        // It returns only when the new process is over.
+        let outcome = start_and_hand_over(startup.command(theirs), &startup.program, &ours, &offer);
+        assert_eq!(outcome.map(|_| ()).unwrap_err(), "the new rsp was not ready within 50ms\n");
+        assert!(ours.receive().unwrap().is_none(), "nobody has the other end");
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
 use rsp_core::config::Address;
 use tokio::sync::{mpsc, oneshot};
 
+use super::memory;
 use crate::{
     dispatch::{Current, Worker},
+    filter::auth,
     limit::{Connections, Limiters},
     listen::{HandedOver, Share, accept},
     observe::Metrics,
@@ -25,6 +27,8 @@ pub struct Shared {
     pub limiters: Arc<Limiters>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Who was let pass by `auth`.
+    pub auth: Arc<auth::Known>,
     /// Open connections of the process.
     pub connections: Arc<Connections>,
 }
@@ -42,8 +46,8 @@ pub struct Plan {
 pub enum Message {
     /// Get ready for another config, and say whether that worked.
     Prepare(Plan, oneshot::Sender<Result<(), String>>),
-    /// Serve from what was prepared.
-    Commit,
+    /// Serve from what was prepared; answer when the old one is let go of.
+    Commit(oneshot::Sender<()>),
     /// Accept from one more socket of an address.
     Listen(Address, Share),
     /// Empty and close an address.
@@ -102,7 +106,11 @@ fn unharmed<T>(prepare: impl FnOnce() -> Result<T, String>) -> Result<T, String>
 fn prepare(plan: Plan) -> Result<Current, String> {
     let engine = match plan.sources {
         None => None,
-        Some(sources) => Some(Rc::new(engine(&sources, &plan.snapshot)?)),
+        Some(sources) => {
+            let engine = Rc::new(engine(&sources, &plan.snapshot)?);
+            memory::give_back();
+            Some(engine)
+        }
     };
     Ok(Current { snapshot: plan.snapshot, engine })
 }
@@ -124,10 +132,11 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
                 // A control thread that gave up on the reload needs no answer.
                 let _ = answer.send(outcome);
             }
-            Message::Commit => {
+            Message::Commit(done) => {
                 if let Some(current) = prepared.take() {
                     worker.replace(current);
                 }
+                let _ = done.send(());
             }
             Message::Listen(address, share) => {
                 let stop = open(share, &address, &worker, &shared);
@@ -164,6 +173,14 @@ impl Handle {
         let (answer, outcome) = oneshot::channel();
         self.tell(Message::Prepare(plan, answer));
         outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
+    }
+
+    /// Lets the worker serve from what it has prepared; resolves when it has let go of the old one.
+    pub async fn commit(&self) {
+        let (answer, committed) = oneshot::channel();
+        self.tell(Message::Commit(answer));
+        // A worker that has ended serves nothing.
+        let _ = committed.await;
     }
 
     /// Resolves when no connection is left, or the worker is gone.

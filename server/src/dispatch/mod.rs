@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every request ends in exactly one answer and one line of the log, whatever failed.
 
+mod page;
 mod refusal;
 mod ticket;
 
@@ -15,11 +16,11 @@ use rsp_core::{
     route::{Params, Path},
 };
 
-use self::ticket::Place;
 pub use self::ticket::Ticket;
+use self::{page::Asking, ticket::Place};
 use crate::{
     error::{Fault, Kind},
-    filter::{Filter, Pass, Refusal},
+    filter::{Filter, Pass, Refusal, auth::Auth},
     handler::{Context, Handler},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -98,19 +99,25 @@ impl Worker {
         if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
             self.metrics.script_errors.inc();
         }
-        let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
+        let response = match outcome {
+            Ok(response) => response,
+            // Boxed, so that requests that go well don't pay for its state.
+            Err(refused) => Box::new(Box::pin(refusal::respond(refused, &mut ticket, &self.metrics)).await),
+        };
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
     }
 
     /// Answers what never became a request.
     pub fn refuse(&self, fault: Fault, peer: Peer) -> Answer {
-        self.fail(Ticket::unknown(peer, &self.current().snapshot.nowhere), fault)
+        let mut ticket = Ticket::unknown(peer, &self.current().snapshot.nowhere);
+        let response = Box::new(refusal::respond_at_once(fault.into(), &mut ticket));
+        Answer { response, ticket, write_timeout: Limits::default().write_timeout }
     }
 
     /// Answers a request whose response failed before a byte of it was out.
-    pub fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
-        let response = Box::new(refusal::respond(fault.into(), &mut ticket));
+    pub async fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
+        let response = Box::new(refusal::respond(fault.into(), &mut ticket, &self.metrics).await);
         Answer { response, ticket, write_timeout: Limits::default().write_timeout }
     }
 
@@ -123,33 +130,41 @@ impl Worker {
     ) -> Result<(Arc<Route>, Params, Option<Rc<Engine>>), Refused> {
         let current = self.current();
         let target = request.head.target.clone();
-        let path = Path::new(target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+        let nowhere = || Arc::clone(&current.snapshot.nowhere);
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let method = &request.head.method;
         let wanted = cors::preflighted(method, &request.head.headers);
-        let found = match wanted.and_then(|wanted| current.snapshot.find_preflight(listener, host, &wanted, &path)) {
-            Some(found) => found,
-            None => current.snapshot.find(listener, host, method, &path).await,
+        let preflight = |path: &Path<'_>| current.snapshot.find_preflight(listener, host, &wanted?, path);
+        let found = match Path::new(target.path()) {
+            Ok(path) => Ok(match preflight(&path) {
+                Some(found) => found,
+                None => current.snapshot.find(listener, host, method, &path).await,
+            }),
+            Err(e) => Err(e),
         };
         let (site, refused) = match found {
-            Found::Route(route, params) => {
+            Ok(Found::Route(route, params)) => {
                 ticket.log_to(&route.site, request);
+                if route.site.errors_ask {
+                    ticket.ask_later(Asking::new(request, &params, current.engine.as_ref()));
+                }
                 if let Err(fault) = apply_limits(request, &route.site.limits) {
                     ticket.came_to(Place::Route(route));
                     return Err(fault.into());
                 }
                 return Ok((route, params, current.engine.clone()));
             }
-            Found::NoSite => {
-                let nowhere = Arc::clone(&current.snapshot.nowhere);
-                (nowhere, Fault::new(Kind::NotFound, "no site has this host").into())
-            }
-            Found::NoRoute(site) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
-            Found::Ambiguous(site) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
-            Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
-            Found::AddSlash(site) => (site, Refused::AddSlash(with_slash(&target))),
+            Err(e) => (nowhere(), Fault::new(Kind::Malformed, e.to_string()).into()),
+            Ok(Found::NoSite) => (nowhere(), Fault::new(Kind::NotFound, "no site has this host").into()),
+            Ok(Found::NoRoute(site)) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
+            Ok(Found::Ambiguous(site)) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
+            Ok(Found::MethodNotAllowed(site, methods)) => (site, Refused::Method(methods)),
+            Ok(Found::AddSlash(site)) => (site, Refused::AddSlash(with_slash(&target))),
         };
         ticket.log_to(&site, request);
+        if site.errors_ask {
+            ticket.ask_later(Asking::new(request, &Params::default(), current.engine.as_ref()));
+        }
         ticket.came_to(Place::Site(site));
         Err(refused)
     }
@@ -177,12 +192,18 @@ impl Worker {
                         break;
                     }
                 }
-                // One that waits gets an arm like the function's, boxed: its wait must not grow every request's future.
-                filter => match filter.inward(&mut request, &context, ticket.kept())? {
-                    Pass::Go => {}
-                    Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
-                    Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
-                },
+                filter => {
+                    // One that waits has an arm like the function's, boxed: its wait must not grow every request's future.
+                    let pass = match filter {
+                        Filter::Auth(auth) => Box::pin(authorize(auth, &mut request, &context, ticket)).await?,
+                        filter => filter.inward(&mut request, &context, ticket.kept())?,
+                    };
+                    match pass {
+                        Pass::Go => {}
+                        Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
+                        Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
+                    }
+                }
             }
         }
         if let (None, Handler::Function(id)) = (&made, &route.handler) {
@@ -197,6 +218,19 @@ impl Worker {
         let response = handler.run(request, &context).await?;
         Ok(outward(&route.filters[..passed], response, ticket))
     }
+}
+
+/// Whether a request may pass; the log shows who sent it.
+async fn authorize(
+    auth: &Auth,
+    request: &mut Request,
+    context: &Context<'_>,
+    ticket: &mut Ticket,
+) -> Result<Pass, Fault> {
+    let mut user = None;
+    let pass = auth.inward(request, context, &mut user).await;
+    ticket.sent_by(user);
+    pass
 }
 
 /// Shows an answer to the filters that let its request pass, the last one first.
@@ -258,16 +292,7 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
 
 /// The same target with a slash behind its path.
 fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
-    let mut location = target.path().to_vec();
-    location.push(b'/');
-    if let Some(query) = target.query() {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    // `//host/` would be another site's address to a browser.
-    let leading = location.iter().take_while(|&&byte| byte == b'/').count();
-    location.drain(..leading.saturating_sub(1));
-    HeaderValue::from_bytes(&location).unwrap_or(HeaderValue::from_static("/"))
+    HeaderValue::from_bytes(&target.with_slash()).unwrap_or(HeaderValue::from_static("/"))
 }
 
 /// Status alone, for answers that no handler gives.

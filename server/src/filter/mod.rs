@@ -3,6 +3,7 @@
 //! **Invariant:** an answer meets, in reverse, exactly the filters that let its request pass.
 
 mod allow;
+pub mod auth;
 mod cors;
 mod limit;
 mod rewrite;
@@ -22,6 +23,7 @@ use crate::{
     limit::{Limiters, Place},
     message::{Request, Response},
     observe::Metrics,
+    upstream::{Group, Registry},
 };
 
 /// A filter that is ready to run.
@@ -30,6 +32,8 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass; dispatch awaits it.
+    Auth(Box<auth::Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
     /// How often, and how many at once.
@@ -90,6 +94,10 @@ impl Kept {
 
 /// What outlives the snapshot that a filter is built for.
 pub struct Shared<'a> {
+    /// Upstreams by name.
+    pub registry: &'a Registry,
+    /// Who was let pass by `auth`.
+    pub auth: &'a Arc<auth::Known>,
     /// Limits by name.
     pub limiters: &'a Limiters,
     /// Counters by site.
@@ -102,11 +110,22 @@ impl Filter {
         match filter {
             config::Filter::Allow(networks) => Self::Allow(networks.clone()),
             config::Filter::Deny(networks) => Self::Deny(networks.clone()),
+            config::Filter::Auth(spec) => {
+                Self::Auth(Box::new(auth::Auth::declared(spec, site, shared.auth, shared.registry)))
+            }
             config::Filter::Headers(edits) => Self::Headers(Arc::clone(edits)),
             config::Filter::Limit(spec) => Self::Limit(limit::Limit::declared(spec, site, shared)),
             config::Filter::Cors(spec) => Self::Cors(Arc::clone(spec)),
             config::Filter::Rewrite(rewrite) => Self::Rewrite(Arc::clone(rewrite)),
             config::Filter::Function(id) => Self::Function(*id),
+        }
+    }
+
+    /// The running upstream that requests are sent to besides.
+    pub fn upstream(&self) -> Option<&Arc<Group>> {
+        match self {
+            Self::Auth(auth) => auth.upstream(),
+            _ => None,
         }
     }
 
@@ -119,7 +138,7 @@ impl Filter {
             Self::Limit(limit) => return Ok(limit.inward(request, kept)),
             Self::Cors(spec) => return Ok(cors::inward(spec, request, kept)),
             Self::Rewrite(rewrite) => rewrite::inward(rewrite, request, context.limits.uri)?,
-            Self::Function(_) => {}
+            Self::Auth(_) | Self::Function(_) => {}
         }
         Ok(Pass::Go)
     }
@@ -129,7 +148,7 @@ impl Filter {
         match self {
             Self::Headers(edits) => head::edit(&mut response.headers, &edits.response),
             Self::Cors(_) => kept.write(&mut response.headers),
-            Self::Allow(_) | Self::Deny(_) | Self::Limit(_) | Self::Rewrite(_) | Self::Function(_) => {}
+            Self::Allow(_) | Self::Deny(_) | Self::Auth(_) | Self::Limit(_) | Self::Rewrite(_) | Self::Function(_) => {}
         }
     }
 

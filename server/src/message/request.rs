@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use rsp_core::frame::http1::RequestHead;
+use rsp_core::frame::http1::{Framing, RequestHead};
 use tokio::time::Instant;
 
 use super::Body;
@@ -33,6 +33,15 @@ pub struct Request {
     pub scheme: &'static str,
     /// Where 1xx answers go.
     pub interim: Interim,
+}
+
+impl Request {
+    /// The same without its body, for whoever must still know it when it has gone its way.
+    pub fn without_body(&self) -> Self {
+        let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
+        let Self { head_bytes, client, id, received, scheme, .. } = *self;
+        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None }
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{Endpoint, Group, Pools, connect::connect};
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Interim, Lease, Response, SendFault, Sender, Upgrade, WireBody},
+    message::{Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Upgrade, WireBody},
     stream::{Buffer, IdleSet, Wire},
 };
 
@@ -40,6 +40,8 @@ pub struct Outgoing<'a> {
     pub body: Body,
     /// The body's framing.
     pub framing: Framing,
+    /// The endpoints speak FastCGI: the head is made of records, and the body follows in more of them.
+    pub fastcgi: Option<&'a Fastcgi>,
     /// Whether the head asks for an upgrade.
     pub upgrade: bool,
     /// Request sent to response head.
@@ -60,6 +62,15 @@ pub struct Outgoing<'a> {
     pub seed: u64,
     /// Now, as the caller knows it: a look at the clock less.
     pub now: Instant,
+}
+
+/// A request to a FastCGI application.
+#[derive(Debug, Clone, Copy)]
+pub struct Fastcgi {
+    /// Stands beside what the application says on its error stream.
+    pub id: RequestId,
+    /// Whether the application was asked to keep the connection.
+    pub keep: bool,
 }
 
 /// What may follow a failed attempt.
@@ -123,7 +134,7 @@ impl Pools {
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let idle = self.idle(group, endpoint);
+        let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
         let mut attempt = self.attempt(group, index, &idle, idle.take().await, outgoing).await;
         if matches!(&attempt, Err(failed) if failed.retry == Retryable::Afresh) {
             attempt = self.attempt(group, index, &idle, None, outgoing).await;
@@ -164,23 +175,21 @@ impl Pools {
                 wire
             }
         };
-        let mut head = Sender::head_buffer();
-        (outgoing.render)(endpoint, &mut head);
-        let body = std::mem::replace(&mut outgoing.body, Body::Empty);
-        let sender = Sender::new(Rc::clone(&wire), head, body, outgoing.framing, outgoing.write_timeout);
+        let (sender, records) = sender(&wire, endpoint, outgoing);
         let started = if is_reused { outgoing.now } else { Instant::now() };
         let mut flight = Flight {
             wire: &wire,
             sender,
             state: Sending::Going,
             buffer: None,
+            records,
             scanned: 0,
             started,
             waited: false,
             deadline: None,
         };
         let answer = flight.answer(outgoing).await;
-        let Flight { sender, state, buffer, .. } = flight;
+        let Flight { sender, state, buffer, records, .. } = flight;
         match answer {
             Ok(head) => {
                 let at = Instant::now();
@@ -188,16 +197,36 @@ impl Pools {
                 let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
                 let sending = (state == Sending::Going).then(|| Box::new(sender));
                 let lease = Lease { sending, keep, in_flight };
-                let mut response = respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)?;
+                let buffer = buffer.unwrap_or_default();
+                let mut response = match records {
+                    None => respond(head, wire, buffer, lease, outgoing)?,
+                    Some(records) => respond_fastcgi(head, wire, (buffer, records), lease, outgoing),
+                };
                 response.upstream = Some(answered);
                 Ok(response)
             }
             Err(fault) => {
-                let silent = buffer.is_none();
-                let repeatable = silent && sender.body_sent() == 0 && outgoing.method.is_idempotent();
+                let silent = buffer.is_none() && records.is_none_or(|records| !records.heard());
+                // One that has no room says that it did not look at the request.
+                let unseen = fault.kind == Kind::UpstreamFull || silent && outgoing.method.is_idempotent();
+                let repeatable = unseen && sender.body_sent() == 0;
                 outgoing.body = sender.into_body();
                 Err(classify(fault, repeatable, is_reused && silent))
             }
+        }
+    }
+}
+
+/// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
+fn sender(wire: &Rc<Wire>, endpoint: &Endpoint, outgoing: &mut Outgoing<'_>) -> (Sender, Option<Box<Records>>) {
+    let mut head = Sender::head_buffer();
+    (outgoing.render)(endpoint, &mut head);
+    let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+    match outgoing.fastcgi {
+        None => (Sender::new(Rc::clone(wire), head, body, outgoing.framing, outgoing.write_timeout), None),
+        Some(fastcgi) => {
+            let records = Box::new(Records::new(fastcgi.id, Arc::clone(&endpoint.names)));
+            (Sender::records(Rc::clone(wire), head, body, outgoing.write_timeout), Some(records))
         }
     }
 }
@@ -209,6 +238,8 @@ struct Flight<'a> {
     state: Sending,
     /// What was received; None before the first byte.
     buffer: Option<Buffer>,
+    /// Takes the answer out of its FastCGI records; None: HTTP.
+    records: Option<Box<Records>>,
     scanned: usize,
     started: Instant,
     /// Whether sending took more than one try.
@@ -294,6 +325,9 @@ impl Flight<'_> {
 
     fn parse(&mut self, method: &Method) -> Result<Option<ResponseHead>, Fault> {
         let Some(buffer) = &mut self.buffer else { return Ok(None) };
+        if let Some(records) = &mut self.records {
+            return records.read_head(buffer, method, &HEAD_LIMITS);
+        }
         let seen = std::mem::replace(&mut self.scanned, buffer.filled().len());
         // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
         if seen > 0 && http1::head_end(buffer.filled(), seen).is_none() && !buffer.is_full() {
@@ -346,6 +380,27 @@ fn respond(
         response.body = Body::Wire(Box::new(body));
     }
     Ok(response)
+}
+
+/// The same of an application's answer. It has no version to name in `Via`: it is no server of its own.
+fn respond_fastcgi(
+    head: ResponseHead,
+    wire: Rc<Wire>,
+    (buffer, records): (Buffer, Box<Records>),
+    lease: Lease,
+    outgoing: &Outgoing<'_>,
+) -> Box<Response> {
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
+    response.headers = head.headers;
+    response.stated_length = head.content_length;
+    let keep = lease.keep.filter(|_| outgoing.fastcgi.is_some_and(|fastcgi| fastcgi.keep));
+    let settings = (outgoing.capacity, outgoing.body_timeout);
+    let body = WireBody::records(wire, buffer, records, settings, Lease { keep, ..lease });
+    match head.framing {
+        Framing::Empty => body.discard(),
+        _ => response.body = Body::Wire(Box::new(body)),
+    }
+    response
 }
 
 /// Tells the balance, the counters and, where an endpoint is out now, the operator.

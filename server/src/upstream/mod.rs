@@ -11,7 +11,7 @@ mod group;
 mod pools;
 mod resolve;
 
-pub use exchange::{Outgoing, since_start};
+pub use exchange::{Fastcgi, Outgoing, since_start};
 pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;

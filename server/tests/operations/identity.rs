@@ -72,9 +72,10 @@ fn an_unknown_user_or_group_is_a_wrong_config() {
         ("root:no-such-group", "there is no group"),
         ("root:", "`user` can't be"),
     ] {
-        let output = Rsp::config(&format!("user \"{user}\" {HELLO}")).run();
+        let output = Rsp::config(&format!("user \"{user}\" {HELLO}\nworkers(0)")).run();
         assert_eq!(output.code, Some(2));
-        for part in [wrong, "site.lua:1:", user] {
+        // What else is wrong is told too.
+        for part in [wrong, "site.lua:1:", user, "site.lua:2:"] {
             assert!(output.stderr.contains(part), "no {part:?} in {}", output.stderr);
         }
     }

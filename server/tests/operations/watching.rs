@@ -80,6 +80,31 @@ fn a_link_that_is_turned_and_a_file_that_was_missing_are_changes() {
 }
 
 #[test]
+fn files_that_the_config_names_are_watched_even_after_a_refusal() {
+    let text = r#"listen "127.0.0.1:$PORT" errors { [404] = "./404.html" }
+        site "*" { ["/in"] = { auth { basic = "./users" }, reply(200, "in") } }"#;
+    let user = |name: &str| format!("{name}:$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS\n");
+    let rsp = Rsp::config(text).watched().file("404.html", "first").file("users", user("alice")).start();
+    let path = |name: &str| rsp.folder().join(name);
+    assert_eq!(get(&rsp, "/gone").text(), "first");
+    fs::write(path("404.html"), "second").unwrap();
+    eventually(SOON, || get(&rsp, "/gone").text() == "second");
+    fs::write(path("users"), "alice").unwrap();
+    wait_for_message(&rsp, "reload refused");
+    fs::write(path("404.html"), "third").unwrap();
+    fs::write(path("users"), user("alice")).unwrap();
+    eventually(SOON, || get(&rsp, "/gone").text() == "third");
+    // A file that the refused config asked for in vain.
+    let config = fs::read_to_string(path("site.lua")).unwrap();
+    fs::write(path("site.lua"), config.replace("./404.html", "./pages/404.html")).unwrap();
+    wait_for_message(&rsp, "pages/404.html");
+    fs::create_dir(path("next")).unwrap();
+    fs::write(path("next/404.html"), "fourth").unwrap();
+    fs::rename(path("next"), path("pages")).unwrap();
+    eventually(SOON, || get(&rsp, "/gone").text() == "fourth");
+}
+
+#[test]
 fn a_one_line_command_has_nothing_to_watch() {
     for arguments in [&["proxy", "--watch", "127.0.0.1:1"][..], &["files", "--watch", "."], &["demo", "--watch"]] {
         let output = Rsp::command(arguments).run();

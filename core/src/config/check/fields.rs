@@ -64,7 +64,7 @@ impl Checker<'_> {
         removed
     }
 
-    fn field_name(&mut self, text: &str, span: Span) -> Option<HeaderName> {
+    pub(super) fn field_name(&mut self, text: &str, span: Span) -> Option<HeaderName> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             let message = format!("\"{}\" is no header's name", text.escape_debug());
             self.reader.error(span, message, "letters, digits and hyphens");

@@ -1,6 +1,9 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod auth;
 mod cors;
+mod errors;
+mod fastcgi;
 mod fields;
 mod handler;
 mod legacy;
@@ -19,14 +22,18 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use super::{
-    checked::{Address, Config, Handler, Proxy, Upstream},
+    checked::{Address, Auth, Config, Handler, PageFile, Proxy, Reply, Upstream},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
 };
 use crate::route::Pattern;
 use limit::LimitNames;
+use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -39,7 +46,17 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// The bytes of a file, so many at most; the error is a sentence that names the file.
+    pub read: &'a ReadFile<'a>,
+    /// Whether there is such a user, and such a group if one is named; the error is a sentence.
+    pub account: &'a Account<'a>,
 }
+
+/// Reads a file.
+pub type ReadFile<'a> = dyn Fn(&Path, u64) -> Result<Vec<u8>, String> + 'a;
+
+/// Looks a user and perhaps a group up.
+pub type Account<'a> = dyn Fn(&str, Option<&str>) -> Result<(), String> + 'a;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +121,9 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
 /// A declared upstream of the running config, by name.
 type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
 
+/// Replies without fields, by status, type and body.
+type PlainReplies = HashMap<(StatusCode, Option<&'static str>, Bytes), Arc<Reply>>;
+
 /// The state of one check; its methods are spread over this room, a file for each kind of thing.
 struct Checker<'a> {
     reader: Reader<'a>,
@@ -112,8 +132,14 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Replies without fields, by status, type and body.
+    plain_replies: PlainReplies,
+    /// Files of error pages, each read once however many sites name it.
+    pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
     hidden: Vec<PathBuf>,
+    /// By the address of what the constructor returned, which lives as long as the file.
+    auths: HashMap<usize, Option<Arc<Auth>>>,
     /// Those that were named, and where the next one stands.
     limits: LimitNames,
 }
@@ -127,7 +153,10 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
+            plain_replies: HashMap::new(),
+            pages: HashMap::new(),
             hidden: Vec::new(),
+            auths: HashMap::new(),
             limits: LimitNames::default(),
         }
     }
@@ -136,7 +165,7 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain, user } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user } =
             self.statements(file);
         self.hidden = match &admin.address {
             None => vec![self.context.admin_socket.to_owned()],
@@ -144,7 +173,8 @@ impl<'a> Checker<'a> {
             Some(Address::Tcp(_)) => Vec::new(),
         };
         let limits = Arc::new(limits);
-        let sites = self.sites(file, &listeners, &limits, &access_log);
+        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let sites = self.sites(file, &around);
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -152,6 +182,7 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            errors,
             resolver,
             drain,
             user,

@@ -5,12 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, Limits, Listener, LogFormat, Networks, User},
+    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -26,6 +27,7 @@ pub(super) struct Statements {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) trust: Networks,
     pub(super) limits: Limits,
+    pub(super) errors: Option<Arc<ErrorPages>>,
     pub(super) resolver: Vec<SocketAddr>,
     pub(super) drain: Duration,
     pub(super) user: Option<User>,
@@ -40,6 +42,7 @@ impl Checker<'_> {
             workers: None,
             trust: Networks::default(),
             limits: Limits::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: DRAIN,
             user: None,
@@ -74,6 +77,11 @@ impl Checker<'_> {
             return self.reader.error(made.span, format!("`{}` is no statement", made.what), "");
         };
         if !self.reader.landed(constructor, made.span) {
+            return;
+        }
+        // Its keys are statuses, which no table of options can list.
+        if made.what == "errors" {
+            statements.errors = Some(Arc::new(self.error_pages(&made.arguments, made.span)));
             return;
         }
         let arguments = self.reader.arguments(constructor, made);
@@ -129,7 +137,10 @@ impl Checker<'_> {
             );
             return None;
         }
-        Some(User { name: name.to_owned(), group: group.map(str::to_owned), place })
+        if let Err(unknown) = (self.context.account)(name, group) {
+            self.reader.error(place, unknown, "a user of this machine");
+        }
+        Some(User { name: name.to_owned(), group: group.map(str::to_owned) })
     }
 
     fn listen(&mut self, address: Address, settings: &Settings<'_>, span: Span, listeners: &mut Vec<(Listener, Span)>) {

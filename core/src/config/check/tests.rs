@@ -1,5 +1,6 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
+mod auth;
 mod filters;
 mod routes;
 mod sites;
@@ -13,6 +14,9 @@ use crate::config::{
     options as table_of_options,
     raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
 };
+
+/// Of `open sesame`, as cheap as bcrypt can be.
+const HASH: &str = "$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS";
 
 /// A file in which every call stands on a line of its own.
 #[derive(Default)]
@@ -137,7 +141,26 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    fn read(path: &Path, _: u64) -> Result<Vec<u8>, String> {
+        let text = match path.to_str().unwrap() {
+            "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
+            "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
+            "/etc/rsp/old" => (0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect(),
+            "/etc/rsp/502.html" => "<p>{status}".to_owned(),
+            "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
+            "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            other => return Err(format!("cannot open {other}: No such file or directory")),
+        };
+        Ok(text.into_bytes())
+    }
+    fn account(name: &str, group: Option<&str>) -> Result<(), String> {
+        match (name, group) {
+            ("www-data", None | Some("adm")) => Ok(()),
+            _ => Err(format!("there is no user \"{name}\"")),
+        }
+    }
+    let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
+    Context { folder, admin_socket, probe: &probe, read: &read, account: &account }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -484,6 +507,16 @@ fn networks_are_checked_one_by_one() {
 }
 
 #[test]
+fn an_unknown_user_is_told_together_with_whatever_else_is_wrong() {
+    let mut lua = Lua::new();
+    lua.say("user", vec![text("nobody-here")], vec![]);
+    lua.say("listen", vec![text(":80000")], vec![]);
+    let errors = lua.errors();
+    assert_eq!(errors[0], "1:0 there is no user \"nobody-here\" | a user of this machine");
+    assert!(errors[1].starts_with("2:"), "{errors:?}");
+}
+
+#[test]
 fn a_user_is_a_name_and_perhaps_a_group() {
     for (said, wanted) in [
         ("www-data", Some(("www-data", None))),
@@ -499,7 +532,7 @@ fn a_user_is_a_name_and_perhaps_a_group() {
         match wanted {
             Some((name, group)) => {
                 let user = lua.config().user.unwrap();
-                assert_eq!((&*user.name, user.group.as_deref(), user.place.line), (name, group, 2));
+                assert_eq!((&*user.name, user.group.as_deref()), (name, group));
             }
             None => assert!(lua.errors()[0].starts_with(&format!("2:0 `user` can't be \"{said}\"")), "{said}"),
         }

@@ -225,8 +225,8 @@ impl Checker<'_> {
         }
     }
 
-    /// What `proxy` is pointed at: an upstream, the name of one, or an address.
-    pub(super) fn target(&mut self, value: &Value, span: Span) -> Option<Arc<Upstream>> {
+    /// What `proxy` or another `owner` is pointed at: an upstream, the name of one, or an address.
+    pub(super) fn target(&mut self, owner: &str, value: &Value, span: Span) -> Option<Arc<Upstream>> {
         match value {
             Value::Made(made) if made.what == "upstream" => self.declare(made),
             Value::Text(text) => self.target_text(text, span),
@@ -235,8 +235,9 @@ impl Checker<'_> {
                 None
             }
             other => {
-                let message = format!("the target of `proxy` must be an upstream or an address, not {}", found(other));
-                self.reader.error(span, message, "for example proxy \"127.0.0.1:3000\"");
+                let message =
+                    format!("the target of `{owner}` must be an upstream or an address, not {}", found(other));
+                self.reader.error(span, message, format!("for example {owner} \"127.0.0.1:3000\""));
                 None
             }
         }

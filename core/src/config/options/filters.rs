@@ -1,6 +1,6 @@
 //! The filters: what stands before a handler, sees the request on the way in and the answer on the way out.
 
-use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, Type, handlers::FIELDS, opt};
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, handlers::FIELDS, opt};
 
 pub(super) const ALL: &[&Constructor] = &[&HEADERS, &ALLOW, &DENY, &LIMIT, &AUTH, &CORS, &REWRITE, &COMPRESS, &CACHE];
 
@@ -73,18 +73,48 @@ const LIMIT: Constructor = filter(
     opt("status", Type::Integer(400, 599), Literal::Number(429), "The status of what is too much."),
 ]);
 
-const AUTH: Constructor = filter("auth", "auth { basic = \"./htpasswd\" }", "Who may pass.")
-    .options(&[
-        opt(
-            "basic",
-            Type::Other("a path or a table", "string | { [string]: string }"),
-            NONE,
-            "An htpasswd file, or names and hashes.",
-        ),
-        opt("jwt", Type::Table(JWT), NONE, "A signed token."),
-        opt("forward", Type::Other("a table", "{ [any]: any }"), NONE, "Ask an upstream, with a cache of its answers."),
-    ])
-    .later();
+const AUTH: Constructor = filter(
+    "auth",
+    "auth { basic = \"./htpasswd\" }",
+    "Who may pass: users by name and password, or whoever another server lets pass. One of them; of two `auth` in a \
+     route both must let a request pass.",
+)
+.options(&[
+    opt(
+        "basic",
+        Type::Other("a path or a table", "string | { [string]: string }"),
+        NONE,
+        "An htpasswd file, or a table of names and hashes; bcrypt and argon2. Read at start and at a reload. Others get \
+         401 with the site's name as realm.",
+    ),
+    opt("jwt", Type::Table(JWT), NONE, "A signed token.").later(),
+    opt(
+        "forward",
+        Type::Other("a table", "ForwardOptions"),
+        NONE,
+        "`{ TARGET, path = \"/auth\" }`: an upstream or an address is asked about every request, with a `GET` that has \
+         the request's own fields but no body, and `X-Forwarded-Method`, `-Uri`, `-Host`, `-Proto` and `-For`. 2xx lets it \
+         pass, 3xx and 4xx are the client's answer, everything else is 503.",
+    ),
+]);
+
+pub(in crate::config) const FORWARD: &[Opt] = &[
+    opt("path", Type::Text, REQUIRED, "What is asked for."),
+    opt("timeout", TIME, Literal::Text("5s"), "From the question sent to the head of the answer; then 503."),
+    opt(
+        "cache",
+        TIME_OR_ZERO,
+        Literal::Text("0s"),
+        "How long a 2xx may be used again for the same question: the same fields, method, URI and client. Less, where its \
+         `Cache-Control` says so. `\"0s\"`: every request is asked about.",
+    ),
+    opt(
+        "copy",
+        Type::Other("a name or a list of names", "string | { string }"),
+        NONE,
+        "Headers of a 2xx that go onto the request; what the client sent under these names is removed first.",
+    ),
+];
 
 const JWT: &[Opt] = &[
     opt("secret", Type::Text, NONE, "A shared secret."),

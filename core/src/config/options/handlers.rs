@@ -127,16 +127,33 @@ const CGI: Constructor = handler("cgi", "cgi \"./cgi-bin\"", "Programs of a fold
     ])
     .later();
 
-const FASTCGI: Constructor =
-    handler("fastcgi", "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }", "php-fpm and its like.")
-        .takes(&[opt("ADDRESS", Type::Text, REQUIRED, "Where it listens.")], 1)
-        .options(&[
-            opt("root", Type::Path, NONE, "The folder of the scripts."),
-            opt("index", Type::Text, Literal::Text("index.php"), "The script that stands for a folder."),
-            opt("params", VARIABLES, NONE, "More parameters."),
-            opt("split", Type::Text, NONE, "Where a path is split into script and path info."),
-        ])
-        .later();
+const FASTCGI: Constructor = handler(
+    "fastcgi",
+    "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }",
+    "php-fpm and its like, at an upstream or an address. The first name of the path that ends in `split` is the script, \
+     404 if `root` has no such file; what follows is `PATH_INFO`. A path without a script is that of a folder with an \
+     `index`, and else of the `index` of `root` (`/index.php`), which sees what was asked for in `REQUEST_URI`. Only \
+     scripts are asked for: give other files a route with `files`. A `root` that is not on this machine is \
+     never looked at, and every path without a script goes to its `index`. Fields become `HTTP_` parameters if their \
+     names are letters, digits and hyphens; `X-Forwarded-*`, `X-Real-IP` and `Forwarded` only from `trust`; `Proxy` \
+     never. Bodies stream both ways; one without a length is 411.",
+)
+.takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream, the name of one, or an address.")], 1)
+.options(&[
+    opt("root", Type::Path, NONE, "The folder of the scripts."),
+    opt("index", Type::Text, Literal::Text("index.php"), "The script that stands for a folder."),
+    opt("params", VARIABLES, NONE, "More parameters, or other values for those there are."),
+    opt("split", Type::Text, Literal::Text(".php"), "How the name of a script ends."),
+    opt(
+        "keepalive",
+        Type::Bool,
+        Literal::Bool(false),
+        "Keep connections open as the upstream's `keepalive` says. Each idle one occupies a process of php-fpm, so that \
+         `pm.max_children` must be larger than `keepalive` times the workers.",
+    ),
+    opt("timeout", TIME, Literal::Text("60s"), "From the request sent to the head of the answer; then 504."),
+    opt("body_timeout", TIME, Literal::Text("60s"), "Between two reads of the answer's body."),
+]);
 
 const CHANNEL: Constructor = handler(
     "channel",

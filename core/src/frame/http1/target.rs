@@ -46,6 +46,18 @@ impl Target {
         &self.raw[..self.path]
     }
 
+    /// The same with a slash behind its path, to send a client to.
+    pub fn with_slash(&self) -> Vec<u8> {
+        let path = self.path();
+        // `//host/` would be another site's address to a browser.
+        let leading = path.iter().take_while(|&&byte| byte == b'/').count();
+        let path = &path[leading.saturating_sub(1)..];
+        match self.query() {
+            Some(query) => [path, b"/?", query].concat(),
+            None => [path, b"/"].concat(),
+        }
+    }
+
     /// What stands after the `?`, not decoded; None without a `?`.
     pub fn query(&self) -> Option<&[u8]> {
         self.raw.get(self.path + 1..)

@@ -18,10 +18,8 @@ use rustix::{
     io::Errno,
 };
 
-use self::{
-    conditions::{Answer, Validators},
-    mime::content_type,
-};
+use self::conditions::{Answer, Validators};
+pub use self::mime::content_type;
 use crate::{
     error::{Fault, Kind},
     message::{Body, FileBody, Request, Response},

@@ -50,6 +50,7 @@ impl Proxy {
             method: &request.head.method,
             body,
             framing,
+            fastcgi: None,
             upgrade,
             timeout: spec.timeout,
             body_timeout: spec.body_timeout,

@@ -73,6 +73,8 @@ metrics! {
         "Attempts to write or reopen an access log that failed";
     SCRIPT_ERRORS = Counter "rsp_script_errors" []
         "Functions of the config that failed or ran too long";
+    AUTH = Counter "rsp_auth" ["result"]
+        "Requests at `auth`: passed after a check, passed as known (cached), refused, and 503 because too many waited (full) or the auth server gave no answer (unavailable)";
 }
 
 /// What `doc/metrics.md` must hold.

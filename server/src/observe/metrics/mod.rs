@@ -54,6 +54,23 @@ pub struct Metrics {
     pub accept_backoffs: Counter,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
+    /// What became of requests at `auth`.
+    pub auth: AuthCounts,
+}
+
+/// What became of requests at `auth`.
+#[derive(Debug, Default)]
+pub struct AuthCounts {
+    /// Let pass, after a password was checked or a server asked.
+    pub passed: Counter,
+    /// Let pass, as it was known.
+    pub cached: Counter,
+    /// Answered, mostly 401.
+    pub refused: Counter,
+    /// Answered 503: too many waited.
+    pub full: Counter,
+    /// Answered 503: the auth server gave no answer that decides.
+    pub unavailable: Counter,
 }
 
 /// What one listener counts.
@@ -132,6 +149,17 @@ impl Metrics {
         self.series.get([site, upstream])
     }
 
+    /// Answers of every site with traffic by the first digit of their status, 1 to 5 and above.
+    pub fn answers_by_site(&self) -> HashMap<String, [u64; 5]> {
+        let mut sites = HashMap::<String, [u64; 5]>::new();
+        self.series.each(|[site, _], series| {
+            let Some(classes) = series.classes() else { return };
+            let sums = sites.entry(site.to_string()).or_default();
+            sums.iter_mut().zip(classes).for_each(|(sum, count)| *sum += count);
+        });
+        sites
+    }
+
     /// The counters of a listener, by its address as written.
     pub fn listener(&self, address: &str) -> Arc<ListenerCounts> {
         self.listeners.get([address])
@@ -188,6 +216,7 @@ impl Metrics {
             access_log_errors: Counter::default(),
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
+            auth: AuthCounts::default(),
         }
     }
 }
@@ -233,6 +262,11 @@ impl<const N: usize, V: Default> ByName<N, V> {
         }
         let name = if values.len() < self.most { name } else { [OTHER; N].map(Box::from) };
         values.entry(name).or_default().clone()
+    }
+
+    fn each(&self, mut look: impl FnMut(&[Box<str>; N], &V)) {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.iter().for_each(|(name, value)| look(name, value));
     }
 
     /// All of them, in the order of their names.

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{
-    Metrics, Series,
+    AuthCounts, Metrics, Series,
     definition::{self as defined, Definition},
     series::Times,
 };
@@ -40,7 +40,8 @@ impl Collector for Metrics {
         page.counters(&defined::RELOADS, reloads)?;
         page.counters(&defined::ACCESS_LOG_DROPPED, [([], self.access_log_dropped.get())])?;
         page.counters(&defined::ACCESS_LOG_ERRORS, [([], self.access_log_errors.get())])?;
-        page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])
+        page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])?;
+        page.auth(&self.auth)
     }
 }
 
@@ -65,6 +66,17 @@ impl Page<'_> {
                 [([&**site, &**upstream, "in"], received), ([&**site, &**upstream, "out"], sent)]
             }),
         )
+    }
+
+    fn auth(&mut self, counts: &AuthCounts) -> fmt::Result {
+        let rows = [
+            (["passed"], counts.passed.get()),
+            (["cached"], counts.cached.get()),
+            (["refused"], counts.refused.get()),
+            (["full"], counts.full.get()),
+            (["unavailable"], counts.unavailable.get()),
+        ];
+        self.counters(&defined::AUTH, rows)
     }
 
     fn connections(&mut self, metrics: &Metrics) -> fmt::Result {

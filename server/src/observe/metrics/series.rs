@@ -71,6 +71,17 @@ impl Series {
         })
     }
 
+    /// Answers by the first digit of their status, 1 to 5 and above; None without traffic.
+    pub fn classes(&self) -> Option<[u64; 5]> {
+        let traffic = self.0.get()?;
+        let mut classes = [0; 5];
+        for (class, counts) in traffic.statuses.iter().enumerate() {
+            let counts = counts.get().into_iter().flat_map(|counts| counts.iter());
+            classes[class.min(4)] += counts.map(|count| count.load(Relaxed)).sum::<u64>();
+        }
+        Some(classes)
+    }
+
     /// Request head complete to answer sent; None without traffic.
     pub fn took(&self) -> Option<Times> {
         self.0.get().map(|traffic| traffic.took.read())
