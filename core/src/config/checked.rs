@@ -2,20 +2,24 @@
 
 mod auth;
 mod filters;
+mod upstream;
 
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-pub use self::auth::{Auth, ForwardAuth};
-pub use self::filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin};
+pub use self::{
+    auth::{Auth, ForwardAuth},
+    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    upstream::*,
+};
 pub use super::{error_pages::*, raw::FunctionId};
 use crate::route::Rewrite;
 
@@ -109,6 +113,11 @@ pub struct Admin {
     pub token: Option<String>,
 }
 
+/// The file of the secret that sticky cookies are made with: beside the admin socket, or where its default would be.
+pub fn secret_path(admin: &Path) -> PathBuf {
+    admin.with_extension("secret")
+}
+
 /// Where requests are logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
@@ -196,98 +205,6 @@ impl Default for Limits {
             script_memory: 64 << 20,
         }
     }
-}
-
-/// A group of endpoints.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
-    /// The declared name; for an unnamed upstream or a bare address, the address list. States live under it across reloads.
-    pub name: String,
-    /// At least one.
-    pub endpoints: Vec<Endpoint>,
-    /// How one is chosen.
-    pub balance: Balance,
-    /// Passive ejection.
-    pub outlier: Outlier,
-    /// To establish a connection.
-    pub connect_timeout: Duration,
-    /// Idle connections a worker and endpoint.
-    pub keepalive: usize,
-    /// Age of an idle connection.
-    pub keepalive_timeout: Duration,
-    /// Second attempts.
-    pub retry: Retry,
-}
-
-/// One address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: EndpointAddress,
-    /// Share of the traffic, 1 to 65535; more is more.
-    pub weight: u32,
-    /// Used only when no other endpoint is available.
-    pub backup: bool,
-    /// Name in logs and metrics; the address as written by default.
-    pub name: String,
-}
-
-/// Where an endpoint is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum EndpointAddress {
-    /// A host name or address, without brackets, and a port.
-    Host(String, u16),
-    /// The name of an SRV record, whose targets are the endpoints.
-    Service(String),
-    /// What the name before it was found to stand for; never in a file.
-    Found(Box<EndpointAddress>, SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl EndpointAddress {
-    /// Whether it has to be looked up before there is something to connect to.
-    pub fn is_name(&self) -> bool {
-        match self {
-            Self::Host(host, _) => host.parse::<IpAddr>().is_err(),
-            Self::Service(_) => true,
-            Self::Found(..) | Self::Unix(_) => false,
-        }
-    }
-}
-
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    #[default]
-    RoundRobin,
-    /// Fewest requests in flight, by weight.
-    LeastConnections,
-    /// The less loaded of two chosen at random.
-    PowerOfTwo,
-}
-
-/// Passive ejection of an endpoint that fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlier {
-    /// Bad answers in a row; one failed connect counts as three.
-    pub failures: u32,
-    /// First ejection; doubles with each one that follows.
-    pub eject: Duration,
-    /// Longest ejection.
-    pub eject_max: Duration,
-    /// Share of the endpoints that may be out at once, 0 to 1; the last one is never ejected.
-    pub max_ejected: f64,
-}
-
-/// Second attempts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retry {
-    /// Attempts in all, the first one counted; at least 1.
-    pub tries: u32,
-    /// Retries as a share of requests.
-    pub budget: f64,
 }
 
 /// One site.
@@ -508,19 +425,6 @@ impl fmt::Display for Host {
             Self::Exact(name) => f.write_str(name),
             Self::Suffix(suffix) => write!(f, "*.{suffix}"),
             Self::Any => f.write_str("*"),
-        }
-    }
-}
-
-/// As the file writes it, a relative path resolved.
-impl fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Host(host, port) => write!(f, "{host}:{port}"),
-            Self::Service(name) => write!(f, "srv:{name}"),
-            Self::Found(_, address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

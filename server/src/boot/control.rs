@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsp_core::config::{Address, Config, Listener};
+use rsp_core::config::{Address, Config, Listener, secret_path};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -39,7 +39,7 @@ use crate::{
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::{Desk, Registry, Resolver, follow_for_ever},
+    upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
 /// Commands of the admin API that may wait at once; more wait in their connections.
@@ -82,6 +82,7 @@ pub struct Control {
     /// Feeds the service manager's watchdog.
     pub(super) watchdog: Option<JoinHandle<()>>,
     pub(super) watch: Option<Watch>,
+    pub(super) probes: Probes,
     pub(super) resolver: Resolver,
     /// What answers the resolver, until it runs.
     desk: Option<Desk>,
@@ -137,7 +138,7 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
             auth: Arc::default(),
@@ -150,7 +151,8 @@ impl Control {
             .map(|number| worker::spawn(number, plan.clone(), shared.clone()).map_err(StartError::Config))
             .collect::<Result<Vec<_>, _>>()?;
         let admin_address = admin_address(&loaded.config, &origin);
-        let (bound, admin_bound) = open(&loaded, &admin_address, count, &mut succession.inherited)?;
+        let (bound, admin_bound) =
+            open(&loaded, &admin_address, count, &shared.registry.secret, &mut succession.inherited)?;
         memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
@@ -177,6 +179,7 @@ impl Control {
             succeeded: false,
             watchdog: None,
             watch,
+            probes: Probes::default(),
             resolver,
             desk: Some(desk),
             started: Instant::now(),
@@ -221,6 +224,7 @@ impl Control {
             discard(self.admin.take().into_iter().map(|(bound, _)| bound).collect());
             return BAD_CONFIG;
         }
+        self.probes.settle(&self.snapshot.groups);
         self.serving_admin = self.serve_admin();
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
@@ -368,6 +372,7 @@ fn open(
     loaded: &Loaded,
     admin_address: &Address,
     workers: usize,
+    secret: &Secret,
     inherited: &mut Inherited,
 ) -> Result<(Vec<Bound>, Bound), StartError> {
     let mut all = bind_all(loaded.config.listeners.iter(), workers, inherited).map_err(StartError::Bind)?;
@@ -381,8 +386,10 @@ fn open(
     all.push(admin);
     if let Some(identity) = &loaded.identity {
         let own = all.iter().filter(|bound| bound.ours).map(|bound| &bound.address);
-        let assumed =
-            identity.assume(|user, group| own.clone().try_for_each(|address| give_socket(address, user, group)));
+        let assumed = identity.assume(|user, group| {
+            own.clone().try_for_each(|address| give_socket(address, user, group))?;
+            secret.give(user, group)
+        });
         if let Err(e) = assumed {
             discard(all);
             return Err(StartError::Config(format!("error: can't become {}: {e}", identity.name())));
@@ -396,6 +403,9 @@ fn open(
 
 /// What a worker needs for a config.
 pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
+    if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
+        shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
+    }
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
@@ -413,4 +423,12 @@ pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
+}
+
+/// What sticky cookies are made with; it stays where it was for as long as the process runs.
+fn secret(config: &Config, origin: &Origin) -> Secret {
+    Secret::at(secret_path(&match &config.admin.address {
+        Some(Address::Unix(path)) => path.clone(),
+        Some(Address::Tcp(_)) | None => origin.admin_socket(),
+    }))
 }

@@ -71,6 +71,7 @@ impl Control {
         // The last owner takes its time to free a large one, and a worker has none.
         drop(old);
         self.shared.registry.settle(&self.snapshot.groups);
+        self.probes.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);

@@ -124,6 +124,7 @@ fn upstreams(facts: &Facts<'_>, groups: &[std::sync::Arc<Group>]) -> Vec<Value> 
             "name": &*group.name,
             "requests": requests,
             "retries": counts.retries.get(),
+            "queued": group.balance.lasting().room.waiting(),
             "connections_opened": counts.opened.get(),
             "connections_idle": counts.idle.get(),
             "endpoints": endpoints.map(|index| endpoint(group, index, now)).collect::<Vec<_>>(),
@@ -155,6 +156,9 @@ fn endpoint(group: &Group, index: usize, now: Duration) -> Value {
 /// can have is named here.
 fn state(group: &Group, index: usize, now: Duration) -> (&'static str, Option<u64>) {
     let left = group.endpoints[index].state.ejected_for(now);
+    if group.endpoints[index].state.is_down() {
+        return ("down", None);
+    }
     match left.is_zero() || group.balance.is_available(index, now) {
         true => ("up", None),
         false => ("ejected", Some(left.as_millis().div_ceil(1000) as u64)),

@@ -19,7 +19,7 @@ use rsp_core::{
 pub use self::ticket::Ticket;
 use self::{page::Asking, ticket::Place};
 use crate::{
-    error::{Fault, Kind},
+    error::{Fault, Kind, Whose},
     filter::{Filter, Pass, Refusal, auth::Auth},
     handler::{Context, Handler},
     message::{Body, Request, Response},
@@ -117,8 +117,18 @@ impl Worker {
 
     /// Answers a request whose response failed before a byte of it was out.
     pub async fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
+        self.broke_off(&ticket, &fault);
         let response = Box::new(refusal::respond(fault.into(), &mut ticket, &self.metrics).await);
         Answer { response, ticket, write_timeout: Limits::default().write_timeout }
+    }
+
+    /// Hears why an answer ended before its end; an upstream's own fault counts against its endpoint.
+    pub fn broke_off(&self, ticket: &Ticket, fault: &Fault) {
+        if fault.kind.whose() == Whose::Upstream
+            && let Some(names) = ticket.answered_by()
+        {
+            self.registry.blame(names);
+        }
     }
 
     /// Finds the route and applies the site's limits.

@@ -16,7 +16,7 @@ use super::page::Asking;
 use crate::{
     error::Fault,
     filter::Kept,
-    message::{Answered, Request, RequestId, Response},
+    message::{Answered, Names, Request, RequestId, Response},
     observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
@@ -147,6 +147,11 @@ impl Ticket {
         if let (Some(logged), Some(user)) = (&mut self.logged, user) {
             logged.user = Some(user);
         }
+    }
+
+    /// The endpoint that answered; None: rsp itself, or nobody yet.
+    pub(super) fn answered_by(&self) -> Option<&Names> {
+        self.answered.as_ref().map(|answered| &*answered.by)
     }
 
     /// What filters keep until the answer is out.

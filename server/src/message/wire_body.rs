@@ -77,6 +77,8 @@ pub struct Lease {
     pub sending: Option<Box<Sender>>,
     /// Where the connection goes after a clean end; None: it is closed.
     pub keep: Option<Rc<IdleSet>>,
+    /// Whether the head was that of a good answer.
+    pub good: bool,
     /// Counts the request as work of its endpoint.
     pub in_flight: InFlight,
 }
@@ -398,6 +400,9 @@ impl WireBody {
                     idle.put(Rc::clone(&self.wire));
                 }
                 self.buffer = None;
+                if lease.good {
+                    lease.in_flight.succeed();
+                }
             }
         }
     }

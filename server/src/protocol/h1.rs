@@ -286,8 +286,8 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         Peer::Unix if trusted => stated_client(&head, trust),
         Peer::Unix => None,
     };
-    let interim =
-        if head.version == Version::HTTP_11 { Interim::Wire(Rc::clone(&connection.wire)) } else { Interim::None };
+    let wire = Rc::clone(&connection.wire);
+    let interim = if head.version == Version::HTTP_11 { Interim::Wire(wire) } else { Interim::Never(wire) };
     Box::new(Request {
         head,
         head_bytes,
@@ -384,6 +384,7 @@ fn cut(
 ) -> After {
     let fault = match e {
         SendFault::Source(fault) => {
+            connection.worker.broke_off(&ticket, &fault);
             fault.log(ticket.id());
             fault
         }

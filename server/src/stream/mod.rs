@@ -13,7 +13,7 @@ mod wire;
 
 pub use buffer::Buffer;
 pub use idle::IdleSet;
-pub use socket::{KEEPALIVE, Peer, Socket};
+pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;
 pub use timer::Timer;
 pub use tunnel::tunnel;

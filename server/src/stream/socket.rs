@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags},
+};
 use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -35,6 +38,17 @@ pub enum Peer {
     Ip(SocketAddr),
     /// A process of this machine.
     Unix,
+}
+
+/// What is known of a peer from whom nothing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// Nothing came.
+    Quiet,
+    /// Bytes came, and as yet no end.
+    Unread,
+    /// It ended its direction, or the connection broke.
+    Ended,
 }
 
 impl Socket {
@@ -173,6 +187,20 @@ impl Socket {
         if let Self::Tcp(stream) = self {
             // A socket that can't be probed is only noticed later.
             let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+        }
+    }
+
+    /// As [`Wire::watch`](super::Wire::watch) says.
+    pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
+        if self.poll_readable(cx).is_pending() {
+            return Watched::Quiet;
+        }
+        let descriptor = self.as_fd();
+        let mut asked = [PollFd::new(&descriptor, PollFlags::RDHUP)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut asked, Some(&now)) {
+            Ok(0) | Err(_) => Watched::Unread,
+            Ok(_) => Watched::Ended,
         }
     }
 

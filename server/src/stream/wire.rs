@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Buffer, Peer, Socket, Timer};
+use super::{Buffer, Peer, Socket, Timer, Watched};
 
 /// A connection's socket; its request body, response writer and tunnel share it by `Rc`.
 ///
@@ -158,6 +158,12 @@ impl Wire {
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
     pub fn reset_on_close(&self) {
         self.socket.borrow().reset_on_close();
+    }
+
+    /// Whether the peer has ended its direction or the connection broke, for one who reads nothing meanwhile. Calls the
+    /// task at the next event, unless bytes are unread: then nobody calls, and who wants to know asks again.
+    pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
+        self.socket.borrow().watch(cx)
     }
 
     /// Ready when the connection broke (a reset), without reading from it. An end of input only is no break.

@@ -139,6 +139,7 @@ fn found(spec: &config::Upstream, known: &[Known]) -> config::Upstream {
             address: EndpointAddress::Found(Box::new(endpoint.address.clone()), target.address),
             weight: endpoint.weight.saturating_mul(target.weight).min(WEIGHT_MAX),
             backup: endpoint.backup || target.backup,
+            max_connections: endpoint.max_connections,
             name: target.address.to_string(),
         }));
     }

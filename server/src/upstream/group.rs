@@ -4,16 +4,23 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use rsp_core::{
-    balance::{self, EndpointState, RetryBudget},
+    balance::{self, EndpointState, Outcome, RetryBudget},
     config,
 };
+use tokio::time::Instant;
 
-use super::{Resolver, connect::Resolved, follow::Live};
+use super::{
+    Resolver,
+    connect::Resolved,
+    exchange::since_start,
+    follow::Live,
+    sticky::{Secret, Sticky},
+};
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
@@ -36,9 +43,11 @@ pub struct Group {
     pub budget: RetryBudget,
     /// Counters of the group.
     pub counts: Arc<UpstreamCounts>,
+    /// Keeps clients on their endpoints.
+    pub sticky: Option<Sticky>,
+    queues: bool,
     /// What its names stand for now; None: it has no names.
     live: Option<Live>,
-    cursor: Arc<AtomicUsize>,
 }
 
 /// One endpoint of a group.
@@ -64,6 +73,8 @@ pub struct Endpoint {
 /// Every upstream of this process, by name.
 pub struct Registry {
     metrics: Arc<Metrics>,
+    /// What cookies are made with; loaded before the first upstream with one is declared.
+    pub secret: Secret,
     resolver: Resolver,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
@@ -82,8 +93,8 @@ impl Group {
 
 impl Registry {
     /// No upstream yet.
-    pub fn new(metrics: Arc<Metrics>, resolver: Resolver) -> Self {
-        Self { metrics, resolver, declared: Mutex::default(), made: Mutex::default() }
+    pub fn new(metrics: Arc<Metrics>, resolver: Resolver, secret: Secret) -> Self {
+        Self { metrics, secret, resolver, declared: Mutex::default(), made: Mutex::default() }
     }
 
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
@@ -125,6 +136,17 @@ impl Registry {
         groups
     }
 
+    /// An answer of this endpoint, which had begun well, broke off.
+    pub fn blame(&self, names: &Names) {
+        for groups in [&self.declared, &self.made] {
+            let group = groups.lock().unwrap_or_else(PoisonError::into_inner).get(&*names.upstream).cloned();
+            let Some(group) = group.map(|group| group.live().unwrap_or(group)) else { continue };
+            if let Some(index) = group.endpoints.iter().position(|endpoint| *endpoint.names == *names) {
+                return group.note(index, Outcome::BadAnswer, Instant::now());
+            }
+        }
+    }
+
     pub(super) fn resolver(&self) -> &Resolver {
         &self.resolver
     }
@@ -136,16 +158,17 @@ impl Registry {
         }
         let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| self.kept(old, spec, endpoint)).collect();
         let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
-        let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
+        let lasting = old.map(|old| Arc::clone(old.balance.lasting())).unwrap_or_default();
         Arc::new(Group {
             name: spec.name.as_str().into(),
             spec: Arc::clone(spec),
-            balance: balance::Group::new(spec, states, Arc::clone(&cursor)),
+            balance: balance::Group::new(spec, states, lasting),
             endpoints,
             budget: RetryBudget::new(spec.retry.budget),
             counts: self.metrics.upstream(&spec.name),
+            sticky: spec.sticky.as_ref().zip(self.secret.key()).map(|(name, key)| Sticky::new(name, spec, key)),
+            queues: spec.queue.size > 0,
             live: Live::of(spec, old.and_then(|old| old.live.as_ref())),
-            cursor,
         })
     }
 
@@ -160,6 +183,10 @@ impl Registry {
             return Arc::clone(known);
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
+        if known.is_none() && old.is_some() {
+            state.arrived(since_start(Instant::now()));
+        }
         Arc::new(Endpoint {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
@@ -167,9 +194,35 @@ impl Registry {
             authority: authority(&spec.address),
             resolver: self.resolver.clone(),
             resolved: Resolved::default(),
-            state: known.map(|known| Arc::clone(&known.state)).unwrap_or_default(),
+            state,
             counts: self.metrics.endpoint(&group.name, &spec.name),
         })
+    }
+}
+
+impl Group {
+    /// Whether requests may wait for an endpoint.
+    pub fn queues(&self) -> bool {
+        self.queues
+    }
+
+    /// Tells the balance, those who wait, the counters and, where an endpoint is out now, the operator.
+    pub(super) fn note(&self, index: usize, outcome: Outcome, at: Instant) {
+        let endpoint = &self.endpoints[index];
+        match outcome {
+            Outcome::ConnectFailed => _ = endpoint.counts.connect_failures.inc(),
+            Outcome::Ok | Outcome::BadAnswer if self.queues => self.balance.lasting().room.reached(),
+            Outcome::Ok | Outcome::BadAnswer => {}
+        }
+        // A head alone ends no row of failures.
+        if outcome == Outcome::Ok {
+            return;
+        }
+        if let Some(ejection) = self.balance.report(index, outcome, since_start(at)) {
+            endpoint.counts.ejected(ejection.for_);
+            let name = &endpoint.names.endpoint;
+            tracing::warn!("{name} of {} failed too often: ejected for {:?}", self.name, ejection.for_);
+        }
     }
 }
 

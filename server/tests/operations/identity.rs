@@ -33,7 +33,7 @@ fn identities(pid: u64) -> Vec<Vec<u32>> {
 #[test]
 fn every_thread_is_the_user_and_reload_and_upgrade_still_work() {
     let text = r#"user "nobody:nogroup" listen "127.0.0.1:$PORT" listen "unix:front.sock" workers(2)
-        site "*" (reply(200, "hello\n"))"#;
+        upstream "app" { "127.0.0.1:1", sticky = "id" } site "*" (reply(200, "hello\n"))"#;
     let binary = tempfile::tempdir().unwrap();
     fs::set_permissions(binary.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_rsp"), binary.path().join("rsp")).unwrap();
@@ -45,7 +45,7 @@ fn every_thread_is_the_user_and_reload_and_upgrade_still_work() {
     fs::set_permissions(rsp.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(identities(rsp.pid().into()), [vec![NOBODY; 9]]);
     assert_eq!(get(&rsp, "/").text(), "hello\n");
-    for name in ["front.sock", "site.lua.sock"] {
+    for name in ["front.sock", "site.lua.sock", "site.lua.secret"] {
         let found = fs::metadata(rsp.folder().join(name)).unwrap();
         assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY), "{name}");
     }

@@ -4,6 +4,9 @@
 mod auth_basic;
 mod auth_forward;
 mod balance;
+mod balance_affinity;
+mod balance_health;
+mod balance_waiting;
 mod bounded;
 mod connection;
 mod cors;

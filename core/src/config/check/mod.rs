@@ -1,6 +1,7 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
 mod auth;
+mod balance;
 mod cors;
 mod errors;
 mod fastcgi;
@@ -26,7 +27,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    checked::{Address, Auth, Config, Handler, PageFile, Proxy, Reply, Upstream},
+    checked::{Address, Auth, Config, Handler, PageFile, Proxy, Reply, Upstream, secret_path},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -105,7 +106,7 @@ pub fn check(file: &File, context: &Context<'_>) -> Result<(Config, Vec<Diagnost
 /// A string target is a declared upstream of the running config or an address. Errors: the first one found.
 pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handler, Diagnostic> {
     let mut checker = Checker::new(request.context, request.sources, Some(request.upstream));
-    checker.hidden = vec![request.context.admin_socket.to_owned()];
+    checker.hidden = hidden(request.context.admin_socket, true);
     let handler = checker.handler(made, request.pattern);
     let first = checker.reader.findings().into_iter().find(|finding| finding.severity == Severity::Error);
     match (first, handler) {
@@ -116,6 +117,12 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
             Err(error.located(request.sources))
         }
     }
+}
+
+/// What `files` never serves: the admin socket where it is one, and the secret beside it.
+fn hidden(admin: &Path, is_socket: bool) -> Vec<PathBuf> {
+    let socket = is_socket.then(|| admin.to_owned());
+    socket.into_iter().chain([secret_path(admin)]).collect()
 }
 
 /// A declared upstream of the running config, by name.
@@ -168,9 +175,9 @@ impl<'a> Checker<'a> {
         let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user } =
             self.statements(file);
         self.hidden = match &admin.address {
-            None => vec![self.context.admin_socket.to_owned()],
-            Some(Address::Unix(path)) => vec![path.clone()],
-            Some(Address::Tcp(_)) => Vec::new(),
+            None => hidden(self.context.admin_socket, true),
+            Some(Address::Unix(path)) => hidden(path, true),
+            Some(Address::Tcp(_)) => hidden(self.context.admin_socket, false),
         };
         let limits = Arc::new(limits);
         let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };

@@ -286,9 +286,9 @@ fn what_has_not_landed_is_not_in_this_version() {
     let mut lua = Lua::new();
     lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
     lua.say("broker", vec![text("memory")], vec![]);
-    lua.named("upstream", "a", vec![text("a:80")], vec![("balance", text("hash"))]);
+    lua.named("upstream", "a", vec![text("a:80")], vec![("http2", Value::Bool(true))]);
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
-    lua.named("upstream", "c", vec![text("c:80")], vec![("probe", options(vec![]))]);
+    lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
     let cache = lua.make("cache", vec![], vec![("ttl", text("nonsense"))]);
     let exec = lua.make("exec", vec![text("./x")], vec![]);
     lua.site("a", vec![("/", list(vec![cache, exec])), ("tls", text("acme"))]);
@@ -297,9 +297,9 @@ fn what_has_not_landed_is_not_in_this_version() {
         [
             "1:2 `tls` of `listen` is not in this version | ",
             "2:0 `broker` is not in this version | ",
-            "3:2 \"hash\" as `balance` of `upstream` is not in this version | ",
+            "3:2 `http2` of `upstream` is not in this version | ",
             "4:1 an `https://` endpoint is not in this version | ",
-            "5:2 `probe` of `upstream` is not in this version | ",
+            "5:2 `tls` of `upstream` is not in this version | ",
             "6:0 `cache` is not in this version | ",
             "7:0 `exec` is not in this version | ",
             "8:2 `tls` of `site` is not in this version | ",
@@ -474,7 +474,7 @@ fn admin_on_tcp_needs_a_token() {
     let config = lua.config();
     assert_eq!(config.admin.address, Some(Address::Unix("/etc/rsp/admin.sock".into())));
     let Handler::Files(files) = &config.sites[0].routes[0].chain.handler else { panic!("files") };
-    assert_eq!(files.hidden, [std::path::PathBuf::from("/etc/rsp/admin.sock")]);
+    assert_eq!(files.hidden, ["/etc/rsp/admin.sock", "/etc/rsp/admin.secret"].map(std::path::PathBuf::from));
     assert_eq!((files.prefix, files.root.as_path()), (8, Path::new("/etc/rsp/public")));
 }
 

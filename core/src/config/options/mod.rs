@@ -12,7 +12,7 @@ mod values;
 pub(super) use filters::FORWARD;
 pub(super) use handlers::RETRY;
 pub(super) use statements::{PAGES, SITE};
-pub(super) use upstream::{ENDPOINT, OUTLIER, UPSTREAM};
+pub(super) use upstream::{ENDPOINT, OUTLIER, QUEUE, UPSTREAM};
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
@@ -155,10 +155,6 @@ const fn opt(name: &'static str, of: Type, default: Literal, doc: &'static str) 
 
 const fn word(name: &'static str) -> Word {
     Word { name, landed: true }
-}
-
-const fn later_word(name: &'static str) -> Word {
-    Word { name, landed: false }
 }
 
 impl Opt {

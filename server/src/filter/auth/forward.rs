@@ -163,6 +163,7 @@ impl Forward {
             // A 1xx to the question is none to the client, who may be waiting for one.
             interim: Interim::None,
             seed: request.id.seed(),
+            affinity: None,
             now: tokio::time::Instant::now(),
         };
         let answer = context.pools.exchange(&self.group, &mut outgoing).await;

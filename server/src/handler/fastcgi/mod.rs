@@ -21,7 +21,7 @@ use super::Context;
 use crate::{
     error::{Fault, Kind},
     message::{Body, Request, Response},
-    upstream::{self, Group, Outgoing},
+    upstream::{self, Group, Outgoing, affinity},
 };
 
 /// An application with its running upstream.
@@ -52,6 +52,10 @@ impl Fastcgi {
             (_, Framing::Length(length)) => Some(length),
             _ => return Err(Fault::new(Kind::LengthRequired, "a body of unknown length for an application")),
         };
+        let live = self.group.live();
+        let group = live.as_ref().unwrap_or(&self.group);
+        let affinity = affinity::read(group, &mut request);
+        let before = affinity.as_ref().and_then(|affinity| affinity.before);
         let params = params(spec, &request, &script, length);
         let body = std::mem::replace(&mut request.body, Body::Empty);
         let spoken = upstream::Fastcgi { id: request.id, keep: spec.keepalive };
@@ -70,9 +74,12 @@ impl Fastcgi {
             silence: None,
             interim: request.interim.clone(),
             seed: request.id.seed(),
+            affinity,
             now: request.received,
         };
-        context.pools.exchange(&self.group, &mut outgoing).await
+        let mut response = context.pools.exchange(group, &mut outgoing).await?;
+        affinity::bind(group, before, request.scheme, &mut response);
+        Ok(response)
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Version, header};
 use rsp_core::{config, frame::fastcgi::Params};
 
 use super::script::Script;
-use crate::message::{Interim, Request};
+use crate::message::Request;
 
 const SOFTWARE: &[u8] = concat!("rsp/", env!("CARGO_PKG_VERSION")).as_bytes();
 
@@ -75,10 +75,7 @@ fn add_addresses(all: &mut Gathered<'_>, request: &Request) {
     }
     // Room for any address.
     let mut text = Vec::with_capacity(48);
-    let local = match &request.interim {
-        Interim::Wire(wire) => wire.local_address(),
-        Interim::None => None,
-    };
+    let local = request.interim.client().and_then(|client| client.local_address());
     let host = request.head.headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
     let (name, stated) = without_port(host);
     all.add("SERVER_NAME", if name.is_empty() { b"localhost" } else { name });

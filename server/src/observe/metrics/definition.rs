@@ -59,10 +59,18 @@ metrics! {
         "Idle connections in the pools";
     RETRIES = Counter "rsp_retries" ["upstream"]
         "Second and further attempts of a request";
+    QUEUED = Gauge "rsp_queued" ["upstream"]
+        "Requests that wait because every endpoint is full or down";
+    QUEUE_REFUSED = Counter "rsp_queue_refused" ["upstream"]
+        "Requests that were refused because the queue was full";
+    QUEUE_TIMEOUTS = Counter "rsp_queue_timeouts" ["upstream"]
+        "Requests that waited in the queue in vain";
     CONNECT_FAILURES = Counter "rsp_connect_failures" ["upstream", "endpoint"]
         "Connections that could not be opened";
     EJECTIONS = Counter "rsp_ejections" ["upstream", "endpoint"]
         "Times the endpoint was taken out because it failed";
+    PROBE_FAILURES = Counter "rsp_probe_failures" ["upstream", "endpoint"]
+        "Probes of the endpoint that failed";
     ENDPOINT_UP = Gauge "rsp_endpoint_up" ["upstream", "endpoint"]
         "1 while the endpoint gets requests, 0 while it is out";
     RELOADS = Counter "rsp_reloads" ["result"]

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -95,6 +95,12 @@ pub struct UpstreamCounts {
     pub idle: Gauge,
     /// Second and further attempts.
     pub retries: Counter,
+    /// Requests that wait for an endpoint.
+    pub queued: Gauge,
+    /// Requests that found as many waiting as may.
+    pub queue_refused: Counter,
+    /// Requests that waited in vain.
+    pub queue_timeouts: Counter,
 }
 
 /// What one endpoint of an upstream counts.
@@ -104,6 +110,10 @@ pub struct EndpointCounts {
     pub connect_failures: Counter,
     /// Times it was taken out because it failed.
     pub ejections: Counter,
+    /// Probes that failed.
+    pub probe_failures: Counter,
+    /// Whether probes found it down.
+    down: AtomicBool,
     /// Milliseconds since the first ejection of the process; 0: it was never out.
     out_until: AtomicU64,
 }
@@ -115,8 +125,16 @@ impl EndpointCounts {
         self.out_until.store(milliseconds(since_first_ejection() + for_).max(1), Relaxed);
     }
 
+    /// Probes found it down, or up.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Relaxed);
+    }
+
     /// Whether it gets requests.
     pub fn is_up(&self) -> bool {
+        if self.down.load(Relaxed) {
+            return false;
+        }
         let until = self.out_until.load(Relaxed);
         until == 0 || milliseconds(since_first_ejection()) >= until
     }

@@ -93,9 +93,13 @@ impl Page<'_> {
         self.counters(&defined::UPSTREAM_REUSED, all.iter().map(|(name, n)| (plain(name), n.reused.get())))?;
         self.gauges(&defined::UPSTREAM_IDLE, all.iter().map(|(name, n)| (plain(name), n.idle.get())))?;
         self.counters(&defined::RETRIES, all.iter().map(|(name, n)| (plain(name), n.retries.get())))?;
+        self.gauges(&defined::QUEUED, all.iter().map(|(name, n)| (plain(name), n.queued.get())))?;
+        self.counters(&defined::QUEUE_REFUSED, all.iter().map(|(name, n)| (plain(name), n.queue_refused.get())))?;
+        self.counters(&defined::QUEUE_TIMEOUTS, all.iter().map(|(name, n)| (plain(name), n.queue_timeouts.get())))?;
         let all = metrics.endpoints.sorted();
         self.counters(&defined::CONNECT_FAILURES, all.iter().map(|(name, n)| (plain(name), n.connect_failures.get())))?;
         self.counters(&defined::EJECTIONS, all.iter().map(|(name, n)| (plain(name), n.ejections.get())))?;
+        self.counters(&defined::PROBE_FAILURES, all.iter().map(|(name, n)| (plain(name), n.probe_failures.get())))?;
         self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.is_up().into())))
     }
 

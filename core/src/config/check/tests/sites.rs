@@ -160,7 +160,7 @@ fn a_handler_built_on_a_request_is_checked_the_same_way() {
     assert_eq!(proxy.upstream.name, "10.0.0.7:80");
     let made = built.made("files", vec![], vec![text("public")], vec![]);
     let Ok(Handler::Files(files)) = check_handler(&made, &request) else { panic!("files") };
-    assert_eq!((files.prefix, files.hidden.len()), (8, 1));
+    assert_eq!((files.prefix, files.hidden.len()), (8, 2));
     let wrong =
         |what, values| check_handler(&Lua::new().made(what, vec![], values, vec![]), &request).unwrap_err().to_string();
     assert_eq!(wrong("redirect", vec![text("/{x}")]), "/etc/rsp/site.lua:1: nothing fills in {x} of `redirect`");
