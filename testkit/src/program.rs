@@ -66,6 +66,8 @@ impl Program {
     /// Starts it with its outputs captured and nothing to read.
     pub fn start(command: &mut Command) -> Program {
         let name = format!("{command:?}");
+        // Programs inherit it: the kernel makes huge pages of small ones when it likes, which no measured figure survives.
+        rustix::thread::disable_transparent_huge_pages(true).expect("small pages");
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("start {name}: {error}"));
         let captured = Arc::new(Captured::default());
