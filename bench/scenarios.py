@@ -163,6 +163,27 @@ def death(stage):
     return f"{done['requests']:,} requests, {done['failed']} failed", done["failed"] == 0
 
 
+def upgrade(stage):
+    """A new process takes over each second for 20 s, a new connection for each request: 0 refused, 0 failed"""
+    if stage.peer_name != "rsp":
+        raise RuntimeError("only rsp's upgrade is known here")
+    seconds = 5 if stage.quick else 20
+    proxy = stage.proxy([stage.origin().port])
+    config = str(proxy.folder / "site.lua")
+    # The process that was started is not the one that is running then.
+    stage.stack.callback(lambda: load.run([str(stage.binary), "stop", config]))
+    result = Background(lambda: load.wrk(proxy.port, "/small", seconds, 16, ["Connection: close"]))
+    upgrades, began = 0, time.monotonic()
+    while time.monotonic() < began + seconds - 1:
+        time.sleep(1)
+        load.run([str(stage.binary), "upgrade", config])
+        upgrades += 1
+    done = result.get()
+    first_ended = proxy.child.wait(60) == 0
+    figure = f"{upgrades} upgrades, {done['requests']:,} requests, {done['failed']} failed"
+    return figure + ("" if first_ended else ", the first process did not end well"), done["failed"] == 0 and first_ended
+
+
 def slow_heads(stage):
     """10,000 connections that send a byte of a head a second for 30 s: the p99 of others less than doubles, each ends with 408"""
     count, seconds = (1_000, 13) if stage.quick else (10_000, 30)
@@ -257,7 +278,7 @@ def cost(proxy, seconds, script):
 
 
 SCENARIOS = {story.__name__.replace("_", "-"): story
-             for story in (million, latency, slow_reader, slow_upload, slow_heads, reload, reload_memory, death, scale)}
+             for story in (million, latency, slow_reader, slow_upload, slow_heads, reload, reload_memory, upgrade, death, scale)}
 NAMES = list(SCENARIOS)
 
 

@@ -1,4 +1,4 @@
-//! `rsp reload`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
+//! `rsp reload`, `upgrade`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
 //!
 //! The token for a TCP address comes from the environment, `RSP_ADMIN_TOKEN`: arguments are visible to everybody.
 
@@ -34,6 +34,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 pub enum Command {
     /// Read the config again; a refused one changes nothing.
     Reload,
+    /// Let the binary at its path take over; a new one that fails changes nothing.
+    Upgrade,
     /// Finish the requests and end; returns when that has begun.
     Drain,
     /// End at once; returns when that has begun.
@@ -106,6 +108,7 @@ fn first_look(address: Address, token: Option<&str>) -> Result<Option<String>, F
 fn ask(command: Command, address: Address, token: Option<&str>) -> Result<Option<Answer>, Failure> {
     let (method, path) = match command {
         Command::Reload => ("POST", "/reload"),
+        Command::Upgrade => ("POST", "/upgrade"),
         Command::Drain => ("POST", "/drain"),
         Command::Stop => ("POST", "/stop"),
         Command::Status { .. } => ("GET", "/status"),

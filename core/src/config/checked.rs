@@ -48,6 +48,8 @@ pub struct Config {
     pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
     pub drain: Duration,
+    /// Whom to run as after binding; None: whoever started it.
+    pub user: Option<User>,
     /// Declared upstreams, each name once.
     pub upstreams: Vec<Arc<Upstream>>,
     /// In the order of the file.
@@ -71,6 +73,7 @@ impl Default for Config {
             errors: None,
             resolver: Vec::new(),
             drain: Duration::from_secs(30),
+            user: None,
             upstreams: Vec::new(),
             sites: Vec::new(),
             functions: 0,
@@ -97,6 +100,15 @@ pub struct Listener {
     pub mode: u32,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+}
+
+/// Whom to run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Not empty.
+    pub name: String,
+    /// None: the user's own group.
+    pub group: Option<String>,
 }
 
 /// The admin API's address.

@@ -22,7 +22,7 @@ mod reference;
 mod settings;
 pub mod units;
 
-pub use check::{Context, PathKind, ReadFile, RequestContext, check, check_handler};
+pub use check::{Account, Context, PathKind, ReadFile, RequestContext, check, check_handler};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;

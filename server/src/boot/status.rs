@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub shared: &'a Shared,
     /// How many.
     pub workers: usize,
+    /// Counts the processes of a row of upgrades, from 1.
+    pub generation: u64,
     /// Since the start.
     pub uptime: Duration,
     /// None: there was none.
@@ -47,6 +49,7 @@ pub fn status(facts: &Facts<'_>) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
+        "generation": facts.generation,
         "uptime_seconds": facts.uptime.as_millis() as f64 / 1e3,
         "workers": facts.workers,
         "config": facts.file.map(|file| file.display().to_string()),

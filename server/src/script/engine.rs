@@ -182,6 +182,8 @@ impl Engine {
             probe: &files::probe,
             real: &files::real,
             read: &files::read_file,
+            // A function makes handlers, and `user` is none.
+            account: &|_, _| Ok(()),
         };
         let upstream = |name: &str| self.declared(name);
         let request = RequestContext {

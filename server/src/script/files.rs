@@ -66,6 +66,7 @@ impl Finder {
         let escaped = glob::Pattern::escape(&folder.display().to_string());
         let pattern = Path::new(&escaped).join(said).display().to_string();
         let matches = glob::glob(&pattern).map_err(|e| format!("\"{said}\" is no pattern: {}", e.msg))?;
+        sources.patterns.push(PathBuf::from(&pattern));
         let mut paths = Vec::new();
         for found in matches {
             let path = found.map_err(|e| format!("{}: {}", e.path().display(), reason(e.error())))?;

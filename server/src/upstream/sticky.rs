@@ -19,6 +19,7 @@ use aws_lc_rs::{
 };
 use http::{HeaderMap, HeaderValue};
 use rsp_core::{config, head};
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
 
 use crate::message::RequestId;
 
@@ -98,6 +99,16 @@ impl Secret {
         let bytes = self.read().map_err(|e| format!("`sticky` needs the secret in {}: {e}", self.path.display()))?;
         self.key.get_or_init(|| Key::new(HMAC_SHA256, &bytes));
         Ok(())
+    }
+
+    /// Gives the file, if it was loaded, to whom rsp runs as from now on: an upgrade reads it again.
+    pub fn give(&self, user: u32, group: u32) -> io::Result<()> {
+        if self.key.get().is_none() {
+            return Ok(());
+        }
+        let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        // What a link leads to belongs to somebody else.
+        Ok(chownat(CWD, &self.path, user, group, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// What was loaded.

@@ -51,11 +51,16 @@ pub struct Context<'a> {
     /// Where a path leads once all links are followed; None: nowhere yet.
     pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// The bytes of a file, so many at most; the error is a sentence that names the file.
-    pub read: &'a ReadFile,
+    pub read: &'a ReadFile<'a>,
+    /// Whether there is such a user, and such a group if one is named; the error is a sentence.
+    pub account: &'a Account<'a>,
 }
 
 /// Reads a file.
-pub type ReadFile = dyn Fn(&Path, u64) -> Result<Vec<u8>, String>;
+pub type ReadFile<'a> = dyn Fn(&Path, u64) -> Result<Vec<u8>, String> + 'a;
+
+/// Looks a user and perhaps a group up.
+pub type Account<'a> = dyn Fn(&str, Option<&str>) -> Result<(), String> + 'a;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +177,7 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user } =
             self.statements(file);
         let own = match &admin.address {
             None => own_files(self.context.admin_socket, true),
@@ -193,6 +198,7 @@ impl<'a> Checker<'a> {
             errors,
             resolver,
             drain,
+            user,
             upstreams: self.upstreams.declared(),
             sites,
             functions: file.functions,

@@ -11,7 +11,7 @@ use std::{
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks},
+    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -30,6 +30,7 @@ pub(super) struct Statements {
     pub(super) errors: Option<Arc<ErrorPages>>,
     pub(super) resolver: Vec<SocketAddr>,
     pub(super) drain: Duration,
+    pub(super) user: Option<User>,
 }
 
 impl Checker<'_> {
@@ -44,6 +45,7 @@ impl Checker<'_> {
             errors: None,
             resolver: Vec::new(),
             drain: DRAIN,
+            user: None,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
         for made in &file.statements {
@@ -112,8 +114,33 @@ impl Checker<'_> {
                     statements.drain = *duration;
                 }
             }
+            "user" => {
+                if let Some(Setting::Text(text)) = arguments.at(0) {
+                    statements.user = self.user(text, made.span);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn user(&mut self, text: &str, place: Span) -> Option<User> {
+        let (name, group) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, group)) => (name, Some(group)),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains([':', '\0', '\n']);
+        if !is_name(name) || !group.is_none_or(is_name) {
+            self.reader.error(
+                place,
+                format!("`user` can't be \"{}\"", text.escape_debug()),
+                "\"name\" or \"name:group\"",
+            );
+            return None;
+        }
+        if let Err(unknown) = (self.context.account)(name, group) {
+            self.reader.error(place, unknown, "a user of this machine");
+        }
+        Some(User { name: name.to_owned(), group: group.map(str::to_owned) })
     }
 
     fn listen(&mut self, address: Address, settings: &Settings<'_>, span: Span, listeners: &mut Vec<(Listener, Span)>) {

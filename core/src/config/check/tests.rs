@@ -156,8 +156,14 @@ fn context() -> Context<'static> {
         };
         Ok(text.into_bytes())
     }
+    fn account(name: &str, group: Option<&str>) -> Result<(), String> {
+        match (name, group) {
+            ("www-data", None | Some("adm")) => Ok(()),
+            _ => Err(format!("there is no user \"{name}\"")),
+        }
+    }
     let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
-    Context { folder, admin_socket, probe: &probe, real: &real, read: &read }
+    Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &account }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -282,7 +288,7 @@ fn keys_inside_an_option_are_checked_too() {
 fn what_has_not_landed_is_not_in_this_version() {
     let mut lua = Lua::new();
     lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
-    lua.say("user", vec![text("www")], vec![]);
+    lua.say("broker", vec![text("memory")], vec![]);
     lua.named("upstream", "a", vec![text("a:80")], vec![("http2", Value::Bool(true))]);
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
     lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
@@ -293,7 +299,7 @@ fn what_has_not_landed_is_not_in_this_version() {
         lua.errors(),
         [
             "1:2 `tls` of `listen` is not in this version | ",
-            "2:0 `user` is not in this version | ",
+            "2:0 `broker` is not in this version | ",
             "3:2 `http2` of `upstream` is not in this version | ",
             "4:1 an `https://` endpoint is not in this version | ",
             "5:2 `tls` of `upstream` is not in this version | ",
@@ -506,4 +512,37 @@ fn networks_are_checked_one_by_one() {
             "2:4 the network of `trust` must be a network, not the number 1 | for example \"10.0.0.0/8\", \"::1\" or \"unix\"",
         ]
     );
+}
+
+#[test]
+fn an_unknown_user_is_told_together_with_whatever_else_is_wrong() {
+    let mut lua = Lua::new();
+    lua.say("user", vec![text("nobody-here")], vec![]);
+    lua.say("listen", vec![text(":80000")], vec![]);
+    let errors = lua.errors();
+    assert_eq!(errors[0], "1:0 there is no user \"nobody-here\" | a user of this machine");
+    assert!(errors[1].starts_with("2:"), "{errors:?}");
+}
+
+#[test]
+fn a_user_is_a_name_and_perhaps_a_group() {
+    for (said, wanted) in [
+        ("www-data", Some(("www-data", None))),
+        ("www-data:adm", Some(("www-data", Some("adm")))),
+        ("", None),
+        (":adm", None),
+        ("www-data:", None),
+        ("a:b:c", None),
+    ] {
+        let mut lua = Lua::new();
+        lua.say("listen", vec![text(":80")], vec![]);
+        lua.say("user", vec![text(said)], vec![]);
+        match wanted {
+            Some((name, group)) => {
+                let user = lua.config().user.unwrap();
+                assert_eq!((&*user.name, user.group.as_deref()), (name, group));
+            }
+            None => assert!(lua.errors()[0].starts_with(&format!("2:0 `user` can't be \"{said}\"")), "{said}"),
+        }
+    }
 }

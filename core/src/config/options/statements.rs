@@ -225,9 +225,14 @@ const ERRORS: Constructor = statement(
 );
 
 const USER: Constructor =
-    statement("user", "user \"www-data\"", "Whom to run as after binding: `\"name\"` or `\"name:group\"`.")
-        .takes(&[opt("USER", Type::Text, Literal::Unset("required"), "The name, or `name:group`.")], 1)
-        .later();
+    statement(
+    "user",
+    "user \"www-data\"",
+    "Whom to run as once the ports are bound and the logs are open, for a start as root; anybody else stays who he is, \
+     with a warning. The unix sockets are given to that user. What is opened later is opened as that user: files, the \
+     config on a reload, logs on USR1, ports below 1024 that a reload adds. It can't change on reload; a try is a warning.",
+)
+.takes(&[opt("USER", Type::Text, Literal::Unset("required"), "The name, or `name:group`; its own group otherwise.")], 1);
 
 const BROKER: Constructor = statement(
     "broker",
