@@ -224,8 +224,7 @@ const ERRORS: Constructor = statement(
      (408, 431), only files count.",
 );
 
-const USER: Constructor =
-    statement(
+const USER: Constructor = statement(
     "user",
     "user \"www-data\"",
     "Whom to run as once the ports are bound and the logs are open, for a start as root; anybody else stays who he is, \
