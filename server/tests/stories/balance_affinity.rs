@@ -154,7 +154,7 @@ fn a_cookie_outlives_a_reload_and_a_restart_and_the_secret_is_served_to_nobody()
              site \"*\" {{ [\"/*\"] = proxy(app), [\"/files/*\"] = files \".\" }}"
         )
     };
-    let mut rsp = Rsp::config(&text(&format!("\"{a}\", \"{b}\""))).start();
+    let mut rsp = Rsp::config(&text(&format!("\"{a}\", \"{b}\""))).file("notes.txt", "notes").start();
     let first = rsp.client().get("/");
     let cookie = cookie_of(&first).unwrap();
     rsp.rewrite_config(&text(&format!("\"{c}\", \"{b}\", \"{a}\"")));
@@ -162,7 +162,7 @@ fn a_cookie_outlives_a_reload_and_a_restart_and_the_secret_is_served_to_nobody()
     let again = ask(&mut rsp.client(), &format!("Cookie: {cookie}\r\n"));
     assert_eq!((again.text(), cookie_of(&again)), (first.text(), None));
     assert!(rsp.folder().join("site.lua.secret").exists());
-    assert_eq!(rsp.client().get("/files/site.lua").status, 200);
+    assert_eq!(rsp.client().get("/files/notes.txt").status, 200);
     assert_eq!(rsp.client().get("/files/site.lua.secret").status, 404);
     let secret = std::fs::read(rsp.folder().join("site.lua.secret")).unwrap();
     let text = text(&format!("\"{a}\", \"{b}\""));

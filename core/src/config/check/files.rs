@@ -1,6 +1,10 @@
 //! `files`: a folder that is there, and options that can be sent.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use http::HeaderValue;
 
@@ -188,8 +192,13 @@ pub(super) fn hidden(context: &Context<'_>, own: Vec<PathBuf>, sources: &[Source
     let mut hidden = Hidden::new();
     for path in named {
         let path: PathBuf = context.folder.join(path).components().collect();
-        hidden.extend((context.real)(&path));
+        hidden.extend((context.real)(&path).or_else(|| real_folder(context, &path)));
         hidden.insert(path);
     }
     Arc::new(hidden)
+}
+
+/// Where a file will be that is not there yet: the secret is made after the first check.
+fn real_folder(context: &Context<'_>, path: &Path) -> Option<PathBuf> {
+    Some((context.real)(path.parent()?)?.join(path.file_name()?))
 }
