@@ -231,6 +231,27 @@ fn header_edits_that_would_break_a_message_are_refused() {
 }
 
 #[test]
+fn a_host_that_is_set_is_one_and_could_be_asked_for() {
+    let mut lua = Lua::listening();
+    for (place, value) in [text("a b"), text(""), texts(&["a", "b"]), text("a.example:8080"), text("[::1]:80")].into_iter().enumerate() {
+        let edit = options(vec![("set", options(vec![("Host", value)]))]);
+        let headers = lua.make("headers", vec![], vec![("request", edit)]);
+        let proxy = lua.make("proxy", vec![text("a:80")], vec![]);
+        lua.site(&format!("s{place}"), vec![("/", list(vec![headers, proxy]))]);
+    }
+    let errors: Vec<_> = lua.errors().iter().map(|error| error.split_once(' ').unwrap().1.to_owned()).collect();
+    let hint = "a name or an address, and a port if it needs one: \"example.com:8080\"";
+    assert_eq!(
+        errors,
+        [
+            format!("\"a b\" is no host | {hint}"),
+            format!("\"\" is no host | {hint}"),
+            "a request has one `Host` | remove the others".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn filters_stand_before_the_handler() {
     let allow = |lua: &mut Lua| lua.make("allow", vec![text("unix")], vec![]);
     let hello = |lua: &mut Lua| lua.make("reply", vec![number(200.0)], vec![]);
