@@ -12,8 +12,17 @@ use crate::{
 };
 
 /// What frames a message or belongs to one connection: never the file's to set (RFC 9110 §7.6.1, RFC 9112 §6).
-const FRAMING: [&str; 9] =
-    ["connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 impl Checker<'_> {
     /// A table of names and values; a list as value is the header once for each. `owner` is what the table is for.

@@ -95,7 +95,14 @@ impl ChunkedDecoder {
     /// A decoder at the start of a body. The trailer section has the bounds of a head.
     pub fn new(limits: &HeadLimits) -> Self {
         let state = State::Size { digits: 0, size: 0 };
-        Self { state, extensions: 0, section: Vec::new(), trailers: None, withheld: Withheld::Names(Vec::new()), limits: *limits }
+        Self {
+            state,
+            extensions: 0,
+            section: Vec::new(),
+            trailers: None,
+            withheld: Withheld::Names(Vec::new()),
+            limits: *limits,
+        }
     }
 
     /// Leaves trailers of this name out: somebody decided what the head says under it, and a reader that merges both
