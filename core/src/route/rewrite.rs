@@ -95,6 +95,11 @@ impl Rewrite {
         if query.is_some_and(|query| query.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#')) {
             return Err(BadRewrite::Replacement("a query has spaces and other letters percent-encoded"));
         }
+        if path.contains("/../") || path.contains("/./") {
+            return Err(BadRewrite::Replacement(
+                "a path with a segment `.` or `..` is answered 400: write where it leads",
+            ));
+        }
         let path = template(path, &pattern)?;
         let query = query.map(|query| template(query, &pattern)).transpose()?;
         Ok(Self { pattern, path, query })
@@ -170,6 +175,9 @@ fn template(text: &str, pattern: &Regex) -> Result<Template, BadRewrite> {
     while let Some((before, after)) = rest.split_once('$') {
         plain.push_str(before);
         let end = after.bytes().position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_').unwrap_or(after.len());
+        if after.starts_with('{') && !after.contains('}') {
+            return Err(BadRewrite::Replacement("a `${` has no `}`; `$$` is a plain `$`"));
+        }
         let (name, behind) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
             Some(braced) => braced,
             None => after.split_at(end),
@@ -294,6 +302,8 @@ mod tests {
         assert_eq!(wrong("(a)(?<id>b)", "/$1a"), BadRewrite::NoGroup("1a".to_owned(), groups));
         assert!(matches!(wrong("a", "/%20"), BadRewrite::Replacement(_)));
         assert!(matches!(wrong("a", "/?a b"), BadRewrite::Replacement(_)));
+        assert!(matches!(wrong("^/(.*)", "/../$1"), BadRewrite::Replacement(_)));
+        assert!(matches!(wrong("(?<id>a)", "/${id"), BadRewrite::Replacement(_)));
     }
 
     proptest! {

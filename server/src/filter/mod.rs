@@ -134,7 +134,10 @@ impl Filter {
         match self {
             Self::Allow(networks) => allow::allow(networks, request)?,
             Self::Deny(networks) => allow::deny(networks, request)?,
-            Self::Headers(edits) => head::edit(&mut request.head.headers, &edits.request),
+            Self::Headers(edits) => {
+                head::edit(&mut request.head.headers, &edits.request);
+                edits.request.replaced().for_each(|name| request.body.withhold_trailer(name));
+            }
             Self::Limit(limit) => return Ok(limit.inward(request, kept)),
             Self::Cors(spec) => return Ok(cors::inward(spec, request, kept)),
             Self::Rewrite(rewrite) => rewrite::inward(rewrite, request, context.limits.uri)?,
@@ -146,7 +149,10 @@ impl Filter {
     /// On the way out; `kept` is what the filters kept on the way in.
     pub fn outward(&self, response: &mut Response, kept: &Kept) {
         match self {
-            Self::Headers(edits) => head::edit(&mut response.headers, &edits.response),
+            Self::Headers(edits) => {
+                head::edit(&mut response.headers, &edits.response);
+                edits.response.replaced().for_each(|name| response.body.withhold_trailer(name));
+            }
             Self::Cors(_) => kept.write(&mut response.headers),
             Self::Allow(_) | Self::Deny(_) | Self::Auth(_) | Self::Limit(_) | Self::Rewrite(_) | Self::Function(_) => {}
         }

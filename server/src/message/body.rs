@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rsp_core::frame::http1::Framing;
 
 use super::{FileBody, PartsBody, WireBody};
@@ -73,6 +73,20 @@ impl Body {
         match self {
             Self::Wire(body) => body.take_trailers(),
             _ => None,
+        }
+    }
+
+    /// Leaves out trailers of a name about which the head has the last word.
+    pub fn withhold_trailer(&mut self, name: &HeaderName) {
+        if let Self::Wire(body) = self {
+            body.withhold_trailer(name);
+        }
+    }
+
+    /// Leaves out all trailers, because the whole head was replaced.
+    pub fn withhold_trailers(&mut self) {
+        if let Self::Wire(body) = self {
+            body.withhold_trailers();
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rsp_core::{
     balance::InFlight,
     config::Limits,
@@ -200,6 +200,24 @@ impl WireBody {
     /// The trailers, once the end was reached.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take().map(|trailers| *trailers)
+    }
+
+    /// Leaves out trailers of this name.
+    pub fn withhold_trailer(&mut self, name: &HeaderName) {
+        if let Decode::Chunked { decoder, .. } = &mut self.decode {
+            decoder.withhold(name);
+        }
+        if let Some(trailers) = &mut self.trailers {
+            trailers.remove(name);
+        }
+    }
+
+    /// Leaves out all trailers.
+    pub fn withhold_trailers(&mut self) {
+        if let Decode::Chunked { decoder, .. } = &mut self.decode {
+            decoder.withhold_all();
+        }
+        self.trailers = None;
     }
 
     /// The decoded bytes.

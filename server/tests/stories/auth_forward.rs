@@ -234,21 +234,24 @@ fn many_who_ask_the_same_at_once_are_one_question() {
 
 #[test]
 fn who_asked_the_same_as_one_who_went_away_asks_again() {
-    let gate = Gate::new();
-    let waits = gate.clone();
-    let auth = Origin::start(move |request| match request.number {
-        1 => Answer(vec![Step::Pass(waits.clone()), Step::Close]),
-        _ => yes(),
-    });
-    let app = Origin::replying("inside");
-    let rsp = guarded(&auth, &app, "cache = \"1m\"");
-    let (mut first, mut second) = (rsp.client(), rsp.client());
-    first.send(ASK);
-    auth.wait_for_heads(1, SOON);
-    second.send(ASK);
-    first.reset();
-    assert_eq!(second.read_response("GET").status, 200);
-    gate.open();
+    for ask in [ASK.to_owned(), ASK.replace("HTTP/1.1", "HTTP/1.0")] {
+        let gate = Gate::new();
+        let waits = gate.clone();
+        let auth = Origin::start(move |request| match request.number {
+            1 => Answer(vec![Step::Pass(waits.clone()), Step::Close]),
+            _ => yes(),
+        });
+        let app = Origin::replying("inside");
+        let rsp = guarded(&auth, &app, "cache = \"1m\", timeout = \"1h\"");
+        let (mut first, mut second) = (rsp.client(), rsp.client());
+        first.send(&ask);
+        auth.wait_for_heads(1, SOON);
+        second.send(&ask);
+        first.reset();
+        auth.wait_for_heads(2, SOON);
+        assert_eq!(second.read_response("GET").status, 200);
+        gate.open();
+    }
 }
 
 #[test]

@@ -87,3 +87,10 @@ pub struct HeaderEdit {
     /// Removes all values of the name.
     pub remove: Vec<HeaderName>,
 }
+
+impl HeaderEdit {
+    /// The names under which nothing stays of what was there.
+    pub fn replaced(&self) -> impl Iterator<Item = &HeaderName> {
+        self.remove.iter().chain(self.set.iter().map(|(name, _)| name))
+    }
+}

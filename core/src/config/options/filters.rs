@@ -28,7 +28,8 @@ const HEADERS: Constructor = filter(
     "headers",
     "headers { response = { set = { [\"X-Frame-Options\"] = \"DENY\" }, remove = { \"Server\" } } }",
     "Edits headers: of the request before the handler sees it, of the answer before the client does. \
-     First `remove`, then `set`, then `add`. Headers that frame a message can't be touched.",
+     First `remove`, then `set`, then `add`. Headers that frame a message can't be touched; what \
+     `proxy` says in `X-Forwarded-*`, `X-Real-IP` and `Forwarded` it writes afterwards.",
 )
 .options(&[
     opt("request", Type::Table(EDIT), NONE, "Edits of the request."),

@@ -20,6 +20,7 @@ pub(super) use fields::read_program_fields;
 pub use fields::{is_allowed_trailer, is_connection_field};
 pub use head::{RequestHead, ResponseHead, head_end, parse_request, parse_response};
 pub use target::Target;
+pub(crate) use target::is_authority;
 pub use write::{
     ChunkHeader, LAST_CHUNK, chunk_header, write_field, write_framing, write_headers, write_number, write_request_line,
     write_status_line, write_trailers,

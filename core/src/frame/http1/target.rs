@@ -111,7 +111,7 @@ fn rooted(query: &[u8]) -> Bytes {
 /// Whether this is a host with an optional port, as `Host` and URLs have it (RFC 3986 §3.2.2, §3.2.3), or nothing.
 ///
 /// A comma would be legal there; it is what two `Host` fields merged by somebody before us look like.
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host_is_legal, port) = match text.first() {
         Some(b'[') => match memchr::memchr(b']', text) {
             Some(end) => (is_ipv6(&text[1..end]), &text[end + 1..]),

@@ -197,11 +197,12 @@ impl Forward {
         self.spec.copy.iter().flat_map(values).collect()
     }
 
-    /// The auth server's word stands in place of whatever the client said under these names.
+    /// The auth server's word stands in place of whatever the client said under these names, behind its body too.
     fn pass(&self, request: &mut Request, copied: &Copied) -> Pass {
         let headers = &mut request.head.headers;
         for name in &self.spec.copy {
             headers.remove(name);
+            request.body.withhold_trailer(name);
         }
         for (name, value) in &**copied {
             // Only a map of 2^15 names refuses, and limits keep heads far below.

@@ -103,8 +103,8 @@ async fn while_client_waits<T>(interim: &Interim, awaited: impl Future<Output = 
         if let std::task::Poll::Ready(outcome) = awaited.as_mut().poll(cx) {
             return std::task::Poll::Ready(Ok(outcome));
         }
-        match interim {
-            Interim::Wire(client) if client.poll_broken(cx).is_ready() => {
+        match interim.client() {
+            Some(client) if client.poll_broken(cx).is_ready() => {
                 std::task::Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before it could pass")))
             }
             _ => std::task::Poll::Pending,

@@ -182,7 +182,7 @@ fn open_now(root: &Path, below: &[u8], hidden: &Arc<Hidden>) -> Result<Kept, Err
     let file = beneath::open(root, below, beneath::READ)?;
     let stat = fstat(&file)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
-    if kind == FileType::RegularFile && is_hidden(hidden, root, below, &file) {
+    if kind == FileType::RegularFile && (is_hidden(hidden, root, below, &file) || is_hidden_elsewhere(hidden, &stat)) {
         return Err(Errno::NOENT);
     }
     Ok(Kept {
@@ -202,6 +202,12 @@ fn is_hidden(hidden: &Hidden, root: &Path, below: &[u8], file: &rustix::fd::Owne
     let named = || root.join(std::ffi::OsStr::from_bytes(below));
     !hidden.is_empty()
         && (hidden.contains(&named()) || beneath::place(file).is_some_and(|place| hidden.contains(&place)))
+}
+
+/// By another name of the same file: few files have more than one.
+fn is_hidden_elsewhere(hidden: &Hidden, file: &Stat) -> bool {
+    let is_it = |known: Stat| (known.st_dev, known.st_ino) == (file.st_dev, file.st_ino);
+    file.st_nlink > 1 && hidden.iter().any(|path| rustix::fs::stat(path).is_ok_and(is_it))
 }
 
 /// The change time covers contents, permissions and links.

@@ -209,6 +209,7 @@ fn header_edits_that_would_break_a_message_are_refused() {
     let mut lua = Lua::listening();
     let edit = options(vec![
         ("add", options(vec![("Host", text("a"))])),
+        ("set", options(vec![("Expect", text("100-continue"))])),
         ("remove", texts(&["Host", "Content-Length"])),
         ("sett", options(vec![])),
     ]);
@@ -221,11 +222,35 @@ fn header_edits_that_would_break_a_message_are_refused() {
     assert_eq!(
         errors,
         [
+            "0:1 `Expect` frames the message and can't be touched | remove it",
             "0:1 `Host` can't be removed | a request must have one",
             "0:1 `remove` must be a list of names, not the number 1 | for example { \"Server\" }",
             "0:1 a request has one `Host` | put it into `set`",
             "0:2 `Content-Length` frames the message and can't be touched | remove it",
-            "0:3 `request` has no option `sett` | did you mean `set`?",
+            "0:4 `request` has no option `sett` | did you mean `set`?",
+        ]
+    );
+}
+
+#[test]
+fn a_host_that_is_set_is_one_and_could_be_asked_for() {
+    let mut lua = Lua::listening();
+    for (place, value) in
+        [text("a b"), text(""), texts(&["a", "b"]), text("a.example:8080"), text("[::1]:80")].into_iter().enumerate()
+    {
+        let edit = options(vec![("set", options(vec![("Host", value)]))]);
+        let headers = lua.make("headers", vec![], vec![("request", edit)]);
+        let proxy = lua.make("proxy", vec![text("a:80")], vec![]);
+        lua.site(&format!("s{place}"), vec![("/", list(vec![headers, proxy]))]);
+    }
+    let errors: Vec<_> = lua.errors().iter().map(|error| error.split_once(' ').unwrap().1.to_owned()).collect();
+    let hint = "a name or an address, and a port if it needs one: \"example.com:8080\"";
+    assert_eq!(
+        errors,
+        [
+            format!("\"a b\" is no host | {hint}"),
+            format!("\"\" is no host | {hint}"),
+            "a request has one `Host` | remove the others".to_owned(),
         ]
     );
 }

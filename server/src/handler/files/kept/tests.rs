@@ -131,6 +131,16 @@ fn the_hidden_file_is_found_behind_another_spelling_of_the_folder() {
 }
 
 #[test]
+fn another_name_of_a_hidden_file_is_hidden() {
+    let folder = folder(2);
+    fs::hard_link(folder.path().join("0"), folder.path().join("copy")).unwrap();
+    fs::hard_link(folder.path().join("1"), folder.path().join("other")).unwrap();
+    let hides = Arc::new(Hidden::from([folder.path().join("0")]));
+    assert_eq!(open(folder.path(), b"copy", &hides).err(), Some(Errno::NOENT));
+    assert!(open(folder.path(), b"other", &hides).is_ok());
+}
+
+#[test]
 fn a_worker_that_ends_while_files_are_open_closes_them() {
     let folder = folder(1);
     thread::scope(|scope| scope.spawn(|| get(&folder, "0").map(|_| ()).unwrap()).join().unwrap());
