@@ -178,3 +178,21 @@ fn who_waits_for_a_full_endpoint_gets_the_one_that_dns_adds() {
     gate.open();
     assert_eq!(clients[0].read_response("GET").status, 204);
 }
+
+#[test]
+fn a_target_without_an_address_is_asked_for_again_before_its_record_is_too_old() {
+    let (here, there) = (Origin::replying("here"), Origin::replying("there"));
+    let names = NameServer::start();
+    names.tell("here.test", 300, [at("127.0.0.1")]);
+    let service = |origin: &Origin, target: &str| {
+        let port = origin.address().rsplit_once(':').unwrap().1.parse().unwrap();
+        Record::Service(1, 1, port, target.to_owned())
+    };
+    names.tell("_http._tcp.app.test", 300, [service(&here, "here.test"), service(&there, "there.test")]);
+    let rsp = before(&names, "\"srv:_http._tcp.app.test\"");
+    let mut client = rsp.client();
+    eventually(SOON, || names.asked("there.test") > 0);
+    assert_eq!(client.get("/").text(), "here");
+    names.tell("there.test", 300, [at("127.0.0.1")]);
+    eventually(SOON, || client.get("/").text() == "there");
+}
