@@ -42,7 +42,7 @@ use crate::{
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
-/// Commands of the admin API that may wait at once; more wait in their connections.
+/// Commands of the admin API that may wait at once; more are refused.
 const COMMANDS_MAX: usize = 16;
 
 /// How long the access log may take to write out its last lines.
