@@ -1,5 +1,8 @@
 //! The command line: what a person types becomes a task.
 
+#[cfg(test)]
+mod manual;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},

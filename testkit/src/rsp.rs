@@ -208,7 +208,11 @@ impl RspBuilder {
 
     fn prepare(&self) -> (tempfile::TempDir, Vec<u16>) {
         let folder = tempfile::Builder::new().prefix("rsp-test-").tempdir().expect("a folder");
-        let ports: Vec<u16> = (1..=9).map(|_| free_port()).collect();
+        let mut ports: Vec<u16> = Vec::new();
+        while ports.len() < 9 {
+            // A port that was free a moment ago may be the next free one, too.
+            ports.extend(Some(free_port()).filter(|port| !ports.contains(port)));
+        }
         self.write_files(folder.path(), &ports);
         (folder, ports)
     }

@@ -12,6 +12,7 @@ mod editor;
 mod error_pages;
 mod files;
 mod json;
+mod manual;
 mod nearest;
 mod networks;
 pub mod options;
@@ -26,5 +27,6 @@ pub use check::{Account, Context, PathKind, ReadFile, RequestContext, check, che
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;
+pub use manual::manual;
 pub use nearest::nearest;
 pub use reference::reference;

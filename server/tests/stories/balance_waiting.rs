@@ -189,7 +189,9 @@ fn a_fast_uploader_through_cookie_line_and_limit_stays_within_its_buffers() {
             .then(Step::Write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec())),
         _ => Answer::pattern(1 << 20),
     });
-    let rsp = before("sticky = \"app\", max_connections = 1, queue = { size = 5, timeout = \"30s\" }", &[&origin]);
+    let app = "local app = upstream \"app\" { \"$A\", sticky = \"app\", max_connections = 1, queue = { size = 5, timeout = \"30s\" } }";
+    let rsp =
+        front(app, "{ limit { rate = \"100/s\", concurrent = 10 }, proxy(app) }").set("A", origin.address()).start();
     let mut client = rsp.client();
     let warm = client.request("POST /warm HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     let cookie = warm.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
