@@ -239,10 +239,11 @@ impl Control {
         }
         supervisor::ready(&self.summary(), predecessor.is_some());
         self.watchdog = Some(tokio::task::spawn_local(supervisor::keep_alive(self.workers.clone())));
-        if let Some(predecessor) = predecessor {
-            predecessor.ready();
+        if predecessor.is_none_or(Predecessor::ready) {
+            self.serve(&mut signals).await;
+        } else {
+            self.drain(&mut signals).await;
         }
-        self.serve(&mut signals).await;
         if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
             worker.drain.begin();
