@@ -2,6 +2,7 @@
 //!
 //! The running one says what it hands over (`listen`, with the sockets; then `all`). The successor answers `prepared`
 //! with what it takes, or `refused` with the diagnostic. After `go` both accept; after `ready` only the successor does.
+//! `end` in place of what the successor waits for: the running one was told to end, and both do.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},

@@ -42,7 +42,7 @@ use crate::{
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
-/// Commands of the admin API that may wait at once; more wait in their connections.
+/// Commands of the admin API that may wait at once; more are refused.
 const COMMANDS_MAX: usize = 16;
 
 /// How long the access log may take to write out its last lines.
@@ -239,10 +239,11 @@ impl Control {
         }
         supervisor::ready(&self.summary(), predecessor.is_some());
         self.watchdog = Some(tokio::task::spawn_local(supervisor::keep_alive(self.workers.clone())));
-        if let Some(predecessor) = predecessor {
-            predecessor.ready();
+        if predecessor.is_none_or(Predecessor::ready) {
+            self.serve(&mut signals).await;
+        } else {
+            self.drain(&mut signals).await;
         }
-        self.serve(&mut signals).await;
         if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
             worker.drain.begin();

@@ -55,7 +55,8 @@ pub fn status(facts: &Facts<'_>) -> Value {
         "config": facts.file.map(|file| file.display().to_string()),
         "last_reload": facts.last_reload.map(reload),
         "connections": shared.connections.open(),
-        "requests_in_flight": shared.metrics.requests_in_flight.get(),
+        // Whoever asks is none that is served.
+        "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
         "tunnels": shared.metrics.tunnels_open.get(),
         "listeners": listeners(facts),
         "sites": sites(facts),

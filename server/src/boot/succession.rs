@@ -99,9 +99,28 @@ impl Predecessor {
         said.is_ok() && matches!(self.channel.receive(), Ok(Some(packet)) if packet.said.get("go").is_some())
     }
 
-    /// Says that every worker accepts.
-    pub fn ready(self) {
-        // One that is gone has stopped accepting.
-        let _ = self.channel.send(&json!({ "ready": true }), &[]);
+    /// Says that every worker accepts; false: the predecessor was told to end meanwhile, and with it this process.
+    pub fn ready(self) -> bool {
+        let said = self.channel.send(&json!({ "ready": true }), &[]);
+        // One that is gone without a word has stopped accepting.
+        said.is_ok() || !matches!(self.channel.receive(), Ok(Some(packet)) if packet.said.get("end").is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_predecessor_that_is_told_to_end_before_we_are_ready_takes_us_along() {
+        for (told, goes_on) in [(true, false), (false, true)] {
+            let (ours, theirs) = Channel::pair().unwrap();
+            if told {
+                ours.send(&json!({ "end": true }), &[]).unwrap();
+            }
+            ours.hang_up();
+            let predecessor = Predecessor { channel: Channel::over(theirs).unwrap(), generation: 1 };
+            assert_eq!(predecessor.ready(), goes_on);
+        }
     }
 }

@@ -137,6 +137,8 @@ impl Attempt {
 
     /// Gives it up: the new process is ended.
     pub fn cancel(&self) {
+        // One that serves already, but could not say so yet, needs a word to end; one that is gone needs none.
+        let _ = self.channel.send(&json!({ "end": true }), &[]);
         self.channel.hang_up();
     }
 }

@@ -23,6 +23,9 @@ const QUIET: Duration = Duration::from_millis(200);
 /// A file that never rests is read all the same after so many times [`QUIET`].
 const ROUNDS_MAX: u32 = 10;
 
+/// Links that lead to links; behind more of them nothing is watched.
+const LINKS_MAX: u32 = 8;
+
 /// Watches the files of a config.
 pub struct Watch {
     watcher: RecommendedWatcher,
@@ -143,6 +146,8 @@ impl Watch {
             );
         }
         wanted.extend(self.patterns.iter().flat_map(|pattern| folders_of(pattern)));
+        let named: Vec<_> = self.files.iter().cloned().chain(wanted.iter().cloned()).collect();
+        named.iter().for_each(|path| where_links_stand(path, LINKS_MAX, &mut wanted));
         for gone in self.folders.difference(&wanted) {
             // A folder that is gone is not watched any more, which is as good.
             let _ = self.watcher.unwatch(gone);
@@ -184,6 +189,18 @@ fn folder_of(file: &Path) -> PathBuf {
     let folders =
         file.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     folders.into_iter().find(|folder| folder.is_dir()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Adds the folders in which a link on the way to `path` may be turned.
+fn where_links_stand(path: &Path, links_max: u32, folders: &mut BTreeSet<PathBuf>) {
+    for part in path.ancestors() {
+        let Ok(target) = part.read_link() else { continue };
+        let folder = folder_of(part);
+        folders.insert(folder.clone());
+        if links_max > 0 {
+            where_links_stand(&folder.join(target), links_max - 1, folders);
+        }
+    }
 }
 
 /// The folders where a new match may appear: of the pattern's fixed beginning, and of every folder that matches now.

@@ -334,7 +334,14 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     let upgrade = response.upgrade.take();
     let closes = !keep_alive && upgrade.is_none();
     let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout).closing(closes);
-    let sent = poll_fn(|cx| sender.poll(cx)).await;
+    let sent = poll_fn(|cx| match sender.poll(cx) {
+        // Else only the next bytes of a silent source would meet a client that is gone.
+        Poll::Pending if connection.wire.poll_broken(cx).is_ready() => {
+            Poll::Ready(Err(SendFault::Sink(io::ErrorKind::ConnectionReset.into())))
+        }
+        sent => sent,
+    })
+    .await;
     let bytes = sender.sent();
     ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
     match sent {

@@ -59,12 +59,12 @@ pub(super) fn is_unreachable(group: &Group, outgoing: &Outgoing<'_>, tried: &Tri
 }
 
 /// Waits in line for an endpoint, `queue.timeout` at most from the first wait on. Nothing of the request is read or
-/// sent meanwhile.
+/// sent meanwhile. The endpoint may be one of another group: of what a reload or DNS made of this one meanwhile.
 pub(super) async fn wait(
     group: &Arc<Group>,
     outgoing: &mut Outgoing<'_>,
     lack: Lack,
-) -> Result<(usize, InFlight), Fault> {
+) -> Result<(Option<Arc<Group>>, usize, InFlight), Fault> {
     let queue = group.spec.queue;
     let Some(place) = Place::take(group.balance.lasting(), queue.size) else {
         group.counts.queue_refused.inc();
@@ -72,19 +72,25 @@ pub(super) async fn wait(
         return Err(Fault::new(Kind::Full, cause));
     };
     let _counted = Counted::new(&group.counts);
-    let deadline =
-        *outgoing.affinity.get_or_insert_default().until.get_or_insert_with(|| Instant::now() + queue.timeout);
-    let client = outgoing.interim.client();
+    let affinity = outgoing.affinity.get_or_insert_default();
+    let deadline = *affinity.until.get_or_insert_with(|| Instant::now() + queue.timeout);
+    let (client, seed) = (outgoing.interim.client(), outgoing.seed);
     let tried = Tried::default();
     let mut timer = Timer::default();
+    let mut current = None;
     let waited = poll_fn(|cx| {
         let now = Instant::now();
         let mut until = deadline;
         if place.is_first(cx.waker()) {
-            if let Ok(chosen) = group.balance.take(&wish(outgoing, now, &tried)) {
-                return Poll::Ready(Ok(chosen));
+            current = group.current();
+            let asked = current.as_ref().unwrap_or(group);
+            let before = affinity.before.and_then(|before| same_endpoint(group, before, asked));
+            let wish = Wish { now: since_start(now), seed, tried: &tried, key: affinity.key, before };
+            if let Ok((index, held)) = asked.balance.take(&wish) {
+                affinity.before = before;
+                return Poll::Ready(Ok((current.take(), index, held)));
             }
-            let change = group.balance.next_change(since_start(now));
+            let change = asked.balance.next_change(since_start(now));
             until = change.map_or(until, |change| until.min(start() + change));
         }
         match client.map_or(Watched::Quiet, |client: &Wire| client.watch(cx)) {
@@ -105,6 +111,12 @@ pub(super) async fn wait(
     .await;
     outgoing.now = Instant::now();
     waited
+}
+
+/// The place of an endpoint in another group.
+fn same_endpoint(group: &Group, index: usize, other: &Group) -> Option<usize> {
+    let names = &group.endpoints.get(index)?.names;
+    other.endpoints.iter().position(|endpoint| endpoint.names == *names)
 }
 
 fn why(lack: Lack) -> &'static str {

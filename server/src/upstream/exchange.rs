@@ -101,29 +101,32 @@ struct Failed {
 impl Pools {
     /// Sends a request to one of the group's endpoints and waits for the head of the final response.
     pub async fn exchange(&self, group: &Arc<Group>, outgoing: &mut Outgoing<'_>) -> Result<Box<Response>, Fault> {
-        let live = group.live();
-        let group = live.as_ref().unwrap_or(group);
+        let mut live = group.live();
         let mut tried = Tried::default();
         let mut tries = 0;
-        group.budget.request();
+        live.as_ref().unwrap_or(group).budget.request();
         let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
         let mut costs = false;
         let mut waits = None;
         loop {
+            let asked = live.as_ref().unwrap_or(group);
             let chosen = match waits.take() {
-                None => choice::now(group, outgoing, &tried),
+                None => choice::now(asked, outgoing, &tried),
                 Some(lack) => Err(lack),
             };
             let (index, held) = match chosen {
                 Ok(chosen) => chosen,
-                Err(lack) if group.queues() && (tries == 0 || !costs) => {
+                Err(lack) if asked.queues() && (tries == 0 || !costs) => {
                     tried = Tried::default();
                     tries = 0;
-                    Box::pin(choice::wait(group, outgoing, lack)).await?
+                    let (after, index, held) = Box::pin(choice::wait(asked, outgoing, lack)).await?;
+                    live = after.or(live);
+                    (index, held)
                 }
-                Err(Lack::Full) if tries == 0 => return Err(choice::full(group)),
+                Err(Lack::Full) if tries == 0 => return Err(choice::full(asked)),
                 Err(_) => break,
             };
+            let group = live.as_ref().unwrap_or(group);
             if costs && !group.budget.try_retry(since_start(outgoing.now)) {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;

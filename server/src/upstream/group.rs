@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -48,6 +48,10 @@ pub struct Group {
     queues: bool,
     /// What its names stand for now; None: it has no names.
     live: Option<Live>,
+    /// The declaration in whose place this one comes when its config runs.
+    before: Weak<Group>,
+    /// What came in the place of this one.
+    after: OnceLock<Arc<Group>>,
 }
 
 /// One endpoint of a group.
@@ -89,6 +93,18 @@ impl Group {
     pub(super) fn names(&self) -> Option<&Live> {
         self.live.as_ref()
     }
+
+    /// What a reload or DNS made of this group meanwhile, for a request that still waits.
+    pub(super) fn current(&self) -> Option<Arc<Group>> {
+        let next = |group: &Group| group.after.get().cloned().or_else(|| group.live());
+        std::iter::successors(next(self), |group| next(group)).last()
+    }
+
+    /// Sends those that wait for this group to another one, which has the same line.
+    pub(super) fn give_way(&self, after: &Arc<Group>) {
+        self.after.get_or_init(|| Arc::clone(after));
+        after.balance.lasting().room.stir();
+    }
 }
 
 impl Registry {
@@ -126,6 +142,10 @@ impl Registry {
     pub fn settle(&self, running: &[Arc<Group>]) {
         let by_name = running.iter().map(|group| (group.spec.name.clone(), Arc::clone(group)));
         *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = by_name.collect();
+        for group in running {
+            let Some(before) = group.before.upgrade() else { continue };
+            before.live().iter().chain([&before]).for_each(|before| before.give_way(group));
+        }
     }
 
     /// All declared groups, for status and metrics.
@@ -168,7 +188,9 @@ impl Registry {
             counts: self.metrics.upstream(&spec.name),
             sticky: spec.sticky.as_ref().zip(self.secret.key()).map(|(name, key)| Sticky::new(name, spec, key)),
             queues: spec.queue.size > 0,
-            live: Live::of(spec, old.and_then(|old| old.live.as_ref())),
+            live: Live::of(self, old, spec),
+            before: old.map(Arc::downgrade).unwrap_or_default(),
+            after: OnceLock::new(),
         })
     }
 
@@ -184,7 +206,7 @@ impl Registry {
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
-        if known.is_none() && old.is_some() {
+        if known.is_none() && old.is_some_and(|old| old.live.is_none()) {
             state.arrived(since_start(Instant::now()));
         }
         Arc::new(Endpoint {

@@ -16,7 +16,7 @@ fn status_is_json_on_the_socket_and_text_for_people() {
     let _open = rsp.client();
     let json = status(&rsp);
     assert_eq!(json["pid"], rsp.pid());
-    assert_eq!(json["workers"], 2);
+    assert_eq!((&json["workers"], &json["requests_in_flight"]), (&2.into(), &0.into()));
     assert_eq!((&json["config"], &json["last_reload"]), (&"site.lua".into(), &serde_json::Value::Null));
     assert_eq!((&json["listeners"][0]["address"], &json["listeners"][0]["open"]), (&rsp.address().into(), &1.into()));
     let site = &json["sites"][0];

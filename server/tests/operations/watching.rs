@@ -80,6 +80,31 @@ fn a_link_that_is_turned_and_a_file_that_was_missing_are_changes() {
 }
 
 #[test]
+fn a_link_to_a_folder_that_is_turned_is_a_change() {
+    let mut rsp = Rsp::config(HELLO).watched();
+    for n in ["1", "2", "3"] {
+        rsp = rsp.file(&format!("shared/{n}/a.lua"), site("a.example", n));
+        rsp = rsp.file(&format!("shared/{n}/more/b.lua"), site("b.example", n));
+    }
+    let rsp = rsp.start();
+    let path = |name: &str| rsp.folder().join(name);
+    let turn = |link: &str, to: &str| {
+        std::os::unix::fs::symlink(to, path("shared/new")).unwrap();
+        fs::rename(path("shared/new"), path("shared").join(link)).unwrap();
+    };
+    turn("newest", "1");
+    turn("current", "newest");
+    let config = fs::read_to_string(path("site.lua")).unwrap();
+    let config = config + "\ninclude \"shared/current/a.lua\" include \"shared/current/more/*.lua\"";
+    fs::write(path("site.lua"), config).unwrap();
+    eventually(SOON, || answers(&rsp, "a.example", "1"));
+    turn("newest", "2");
+    eventually(SOON, || answers(&rsp, "a.example", "2") && answers(&rsp, "b.example", "2"));
+    turn("current", "3");
+    eventually(SOON, || answers(&rsp, "a.example", "3") && answers(&rsp, "b.example", "3"));
+}
+
+#[test]
 fn files_that_the_config_names_are_watched_even_after_a_refusal() {
     let text = r#"listen "127.0.0.1:$PORT" errors { [404] = "./404.html" }
         site "*" { ["/in"] = { auth { basic = "./users" }, reply(200, "in") } }"#;

@@ -226,3 +226,28 @@ fn a_fast_uploader_through_cookie_line_and_limit_stays_within_its_buffers() {
     let received = origin.received().pop().unwrap();
     assert!(received.body_is_pattern && received.body_length == LARGE);
 }
+
+#[test]
+fn who_waits_gets_what_a_reload_puts_in_place_of_an_endpoint() {
+    let (stuck, gate) = held();
+    let quick = Origin::replying("quick");
+    let config = |origin: &Origin| {
+        format!(
+            "workers(1)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" (proxy(upstream \"app\" {{ \"{}\", max_connections = 1, \
+             queue = {{ size = 5, timeout = \"60s\" }} }}))\n",
+            origin.address()
+        )
+    };
+    let mut rsp = Rsp::config(&config(&stuck)).start();
+    let mut first = sent(&rsp, "/0");
+    stuck.wait_for_heads(1, SOON);
+    let mut waiting = [sent(&rsp, "/1"), sent(&rsp, "/2")];
+    eventually(SOON, || queued(&rsp) == 2);
+    rsp.rewrite_config(&config(&quick));
+    assert_eq!(rsp.reload().code, Some(0));
+    // Nobody has to stand behind those who wait for an endpoint that is gone.
+    assert_eq!(rsp.client().get("/3").text(), "quick");
+    waiting.iter_mut().for_each(|client| assert_eq!(client.read_response("GET").text(), "quick"));
+    gate.open();
+    assert_eq!(first.read_response("GET").text(), "ok");
+}

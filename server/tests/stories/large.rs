@@ -1,6 +1,6 @@
 //! Bodies so large that the kernel moves them: to the byte, with all that holds for small ones.
 
-use testkit::{Answer, Client, End, Gate, Origin, Pattern, Step};
+use testkit::{Answer, Client, End, Gate, Origin, Pattern, Step, eventually};
 
 use super::{SOON, front, proxy};
 
@@ -160,6 +160,29 @@ fn a_client_that_resets_while_its_large_upload_is_worked_on_is_noticed() {
     origin.wait_for_requests(1, SOON);
     client.reset();
     testkit::eventually(SOON, || origin.connections_open() == 0);
+}
+
+#[test]
+fn a_client_that_resets_while_its_answer_stands_still_is_noticed() {
+    for length in ["2", "100000000"] {
+        let gate = Gate::new();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nx");
+        let waits = gate.clone();
+        let origin = Origin::start(move |_| {
+            Answer(vec![Step::ReadBody, Step::Write(head.clone().into_bytes()), Step::Pass(waits.clone())])
+        });
+        let rsp = proxy(&origin);
+        let mut client = rsp.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.read_head();
+        client.reset();
+        eventually(SOON, || {
+            let output = rsp.control(&["status", "site.lua", "--json"]);
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            status["upstreams"][0]["endpoints"][0]["in_flight"] == 0
+        });
+        gate.open();
+    }
 }
 
 #[test]
