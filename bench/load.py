@@ -1,11 +1,13 @@
 """Load on a proxy: wrk and ab from Debian, and many idle connections held by a process of their own."""
 
+import os
 import re
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from peers import BUILD, LOAD_CORE
@@ -40,10 +42,21 @@ def ab(port, path, requests, connections):
     return {"failed": failed + requests - int(re.search(r"Complete requests:\s+(\d+)", text)[1]), "mean_ms": mean}
 
 
+@contextmanager
+def on_load_core():
+    """This thread stays off the proxy's core in here."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(LOAD_CORE)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def paced(port, seconds, every=0.002):
     """The 99th percentile, in milliseconds, of the times of small requests made one each `every` seconds."""
     times = []
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+    with on_load_core(), socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         end = time.monotonic() + seconds
         while (start := time.monotonic()) < end:
@@ -65,7 +78,8 @@ class Dribble:
 
     def __init__(self, port, count, seconds, processes=4):
         share = str(count // processes)
-        command = ["taskset", "-c", LOAD_CORE, str(BUILD / "dribble"), str(port), share, str(seconds)]
+        # They share a core with origin and measured client, who must not wait for them: SCHED_IDLE.
+        command = ["taskset", "-c", LOAD_CORE, "chrt", "-i", "0", str(BUILD / "dribble"), str(port), share, str(seconds)]
         start = lambda number: subprocess.Popen([*command, str(1 + number)], stdout=subprocess.PIPE, text=True)
         self.children = [start(number) for number in range(processes)]
 

@@ -1,5 +1,6 @@
 """What must hold under load: each scenario is a story that ends in a figure and in whether it is good enough."""
 
+import ctypes
 import signal
 import socket
 import statistics
@@ -15,6 +16,7 @@ import pattern
 import peers
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PR_SET_THP_DISABLE = 41
 
 
 @dataclass
@@ -78,7 +80,8 @@ def latency(stage):
 def slow_reader(stage):
     """A client that reads 1 byte a second for 45 s, then the rest of 1 GiB: every byte, at most 128 KiB"""
     seconds, size = (5, 64 * MIB) if stage.quick else (45, GIB)
-    proxy = stage.proxy([stage.origin().port])
+    with small_pages():
+        proxy = stage.proxy([stage.origin().port])
     load.Idle(proxy, "/small", 10).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"GET /pattern/{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
@@ -104,7 +107,8 @@ def slow_upload(stage):
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nabcdefghijklm")
 
     threading.Thread(target=origin, daemon=True).start()
-    proxy = stage.proxy([listener.getsockname()[1]])
+    with small_pages():
+        proxy = stage.proxy([listener.getsockname()[1]])
     load.Idle(proxy, "/small", 1).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"POST / HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n".encode())
@@ -319,6 +323,17 @@ class Tunnel:
             return self.sock.recv(10, socket.MSG_WAITALL) == b"still here"
         except OSError:
             return False
+
+
+@contextmanager
+def small_pages():
+    """Who is started in here gets no huge pages: the kernel makes them of small ones when it likes, and 2 MiB at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for disabled in (1, 0):
+        if libc.prctl(PR_SET_THP_DISABLE, disabled, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_THP_DISABLE)")
+        if disabled:
+            yield
 
 
 @contextmanager
