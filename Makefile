@@ -43,9 +43,9 @@ bench-scenarios: build ## a million requests, slow readers, reloads and dying up
 	scripts/install-test-needs bench
 	python3 bench/run.py --scenarios
 
-reference: ## write doc/reference.md, rsp.d.luau and doc/metrics.md anew from their tables
+reference: ## write doc/reference.md, the manual pages, rsp.d.luau and doc/metrics.md anew from their tables
 	UPDATE=1 cargo test --package rsp-core --locked reference
-	UPDATE=1 cargo test --package rsp --locked reference_of_metrics
+	UPDATE=1 cargo test --package rsp --locked the_reference_of
 
 fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \

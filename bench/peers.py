@@ -132,6 +132,27 @@ class Peer(Process):
         sys.exit(f"{name} did not start:\n{self.said()}")
 
 
+class Rsp(Process):
+    """rsp with a config of its own, and what loading it took."""
+
+    def __init__(self, config, origin, sites, folder, binary):
+        self.port = free_port()
+        text = config.format(port=self.port, servers=f'"127.0.0.1:{origin}"', sites=sites)
+        (folder / "site.lua").write_text(text)
+        start = time.monotonic()
+        super().__init__([str(binary), str(folder / "site.lua")], folder, PROXY_CORE)
+        self.wait_until_said("Started.")
+        self.loaded_seconds = time.monotonic() - start
+        self.loaded_cpu = self.cpu_seconds()
+
+    def wait_until_said(self, part, deadline=60):
+        end = time.monotonic() + deadline
+        while part not in self.said():
+            if self.child.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"rsp never said {part!r}:\n{self.said()}")
+            time.sleep(0.01)
+
+
 class Origin(Process):
     """bench/origin, beside the load."""
 
@@ -151,9 +172,9 @@ def available(binary):
 
 
 def build():
-    """Compiles the floor and the origin where their source is newer."""
+    """Compiles what is written in C where its source is newer."""
     BUILD.mkdir(exist_ok=True)
-    for name in ("floor", "origin"):
+    for name in ("floor", "origin", "dribble"):
         source, made = HERE / name / f"{name}.c", BUILD / name
         if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
             subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)

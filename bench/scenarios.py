@@ -1,5 +1,6 @@
 """What must hold under load: each scenario is a story that ends in a figure and in whether it is good enough."""
 
+import ctypes
 import signal
 import socket
 import statistics
@@ -15,6 +16,7 @@ import pattern
 import peers
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PR_SET_THP_DISABLE = 41
 
 
 @dataclass
@@ -40,6 +42,10 @@ class Stage:
     def proxy(self, ports, core=peers.PROXY_CORE):
         place = self.place()
         return self.keep(peers.Peer(self.peer_name, ports, place, place, self.binary, core))
+
+    def rsp(self, config, origin, sites):
+        """rsp with a config of so many sites, whatever the peer."""
+        return self.keep(peers.Rsp(config, origin.port, sites, self.place(), self.binary))
 
     def keep(self, process):
         self.stack.callback(process.stop)
@@ -74,7 +80,8 @@ def latency(stage):
 def slow_reader(stage):
     """A client that reads 1 byte a second for 45 s, then the rest of 1 GiB: every byte, at most 128 KiB"""
     seconds, size = (5, 64 * MIB) if stage.quick else (45, GIB)
-    proxy = stage.proxy([stage.origin().port])
+    with small_pages():
+        proxy = stage.proxy([stage.origin().port])
     load.Idle(proxy, "/small", 10).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"GET /pattern/{size} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
@@ -100,7 +107,8 @@ def slow_upload(stage):
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nabcdefghijklm")
 
     threading.Thread(target=origin, daemon=True).start()
-    proxy = stage.proxy([listener.getsockname()[1]])
+    with small_pages():
+        proxy = stage.proxy([listener.getsockname()[1]])
     load.Idle(proxy, "/small", 1).close()
     with peak_memory(proxy) as peak, socket.create_connection(("127.0.0.1", proxy.port)) as sock:
         sock.sendall(f"POST / HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n".encode())
@@ -159,8 +167,122 @@ def death(stage):
     return f"{done['requests']:,} requests, {done['failed']} failed", done["failed"] == 0
 
 
+def upgrade(stage):
+    """A new process takes over each second for 20 s, a new connection for each request: 0 refused, 0 failed"""
+    if stage.peer_name != "rsp":
+        raise RuntimeError("only rsp's upgrade is known here")
+    seconds = 5 if stage.quick else 20
+    proxy = stage.proxy([stage.origin().port])
+    config = str(proxy.folder / "site.lua")
+    # The process that was started is not the one that is running then.
+    stage.stack.callback(lambda: load.run([str(stage.binary), "stop", config]))
+    result = Background(lambda: load.wrk(proxy.port, "/small", seconds, 16, ["Connection: close"]))
+    upgrades, began = 0, time.monotonic()
+    while time.monotonic() < began + seconds - 1:
+        time.sleep(1)
+        load.run([str(stage.binary), "upgrade", config])
+        upgrades += 1
+    done = result.get()
+    first_ended = proxy.child.wait(60) == 0
+    figure = f"{upgrades} upgrades, {done['requests']:,} requests, {done['failed']} failed"
+    return figure + ("" if first_ended else ", the first process did not end well"), done["failed"] == 0 and first_ended
+
+
+def slow_heads(stage):
+    """10,000 connections that send a byte of a head a second for 30 s: the p99 of others less than doubles, each ends with 408"""
+    count, seconds = (1_000, 13) if stage.quick else (10_000, 30)
+    proxy = stage.proxy([stage.origin().port])
+    load.paced(proxy.port, 1)
+    before = load.paced(proxy.port, seconds // 2)
+    with peak_memory(proxy) as peak:
+        used = -proxy.cpu_seconds()
+        attack = load.Dribble(proxy.port, count, seconds)
+        during = load.paced(proxy.port, seconds - 1)
+        opened, answered, silent = attack.wait()
+        used += proxy.cpu_seconds()
+    each = peak[0] / count / KIB
+    share = 100 * used / seconds
+    figure = (f"p99 {before:.2f} ms before, {during:.2f} ms during; of {opened:,} connections {answered:,} were answered 408, "
+              f"{silent:,} ended without; {each:.1f} KiB each at most, {share:.0f} % of a core for all")
+    # Who came first was cut off after ten seconds, and came again.
+    return figure, during < 2 * before and answered >= count and silent == 0 and each <= 24
+
+
+def scale(stage):
+    """1,000,000 routes of 100,000 sites from one loop: loaded in 3 s of CPU, at most 600 MB, a random one costs at most 1.1 × one of ten"""
+    sites, seconds, rounds = (5_000, 1, 1) if stage.quick else (100_000, 3, 5)
+    origin = stage.origin()
+    few, many = stage.rsp(SCALE, origin, 1), stage.rsp(SCALE, origin, sites)
+    loaded, memory = many.loaded_seconds, many.user_memory()
+    # Each site's counters are made at its first request, which is not what a look-up costs.
+    load.wrk(many.port, "/small", 4 * seconds, 16, script=hosts(stage, sites))
+    ratios = []
+    for _ in range(rounds):
+        costs = [cost(proxy, seconds, hosts(stage, sites)) for proxy in (few, many)]
+        ratios.append(costs[1] / costs[0])
+    ratio, busy = statistics.median(ratios), many.user_memory()
+    many.child.send_signal(signal.SIGHUP)
+    many.wait_until_said("reloaded")
+    after = many.user_memory()
+    figure = (f"loaded in {loaded:.1f} s ({many.loaded_cpu:.1f} s of CPU), {memory / 1e6:.0f} MB, {busy / 1e6:.0f} MB once all sites "
+              f"had requests, {after / 1e6:.0f} MB after a reload; a request costs {ratio:.2f} × that of ten routes")
+    # The load has one thread, and a busy machine makes it wait.
+    return figure, many.loaded_cpu <= 3 and memory <= 600e6 and ratio <= 1.1 and after <= 1.25 * busy
+
+
+SCALE = """
+listen "127.0.0.1:{port}"
+workers(1)
+log {{ format = "none" }}
+local app = upstream "app" {{ {servers} }}
+local to_app = proxy(app)
+for number = 1, {sites} do
+  site({sites} == 1 and "*" or `s{{number}}.example.com`) {{
+    ["/"] = reply(200, "hello\\n"),
+    ["/about"] = reply(200, "about\\n"),
+    ["/health"] = reply(200, "fine\\n"),
+    ["/static/*"] = redirect("https://static.example.com{{uri}}"),
+    ["/api/*"] = proxy(app),
+    ["POST /api/login"] = proxy(app),
+    ["/users/{{id}}"] = to_app,
+    ["/users/{{id}}/posts/{{post}}"] = to_app,
+    ["/old/{{page}}"] = redirect("/{{page}}", 301),
+    ["/*"] = to_app,
+  }}
+end
+"""
+
+
+def hosts(stage, sites):
+    """A script for wrk: every request has another one of that many hosts, in an order made beforehand."""
+    script = stage.folder / "hosts.lua"
+    script.write_text(f"""
+        local requests, number = {{}}, 0
+        function init()
+          math.randomseed(7)
+          for i = 1, {min(sites, 100_000)} do
+            requests[i] = wrk.format("GET", "/small", {{ Host = "s" .. math.random({sites}) .. ".example.com" }})
+          end
+        end
+        function request()
+          number = number % #requests + 1
+          return requests[number]
+        end
+    """)
+    return script
+
+
+def cost(proxy, seconds, script):
+    """CPU seconds of the proxy for a request."""
+    before = proxy.cpu_seconds()
+    done = load.wrk(proxy.port, "/small", seconds, 16, script=script)
+    if done["failed"]:
+        raise RuntimeError(f"{done['failed']} requests failed")
+    return (proxy.cpu_seconds() - before) / done["requests"]
+
+
 SCENARIOS = {story.__name__.replace("_", "-"): story
-             for story in (million, latency, slow_reader, slow_upload, reload, reload_memory, death)}
+             for story in (million, latency, slow_reader, slow_upload, slow_heads, reload, reload_memory, upgrade, death, scale)}
 NAMES = list(SCENARIOS)
 
 
@@ -201,6 +323,17 @@ class Tunnel:
             return self.sock.recv(10, socket.MSG_WAITALL) == b"still here"
         except OSError:
             return False
+
+
+@contextmanager
+def small_pages():
+    """Who is started in here gets no huge pages: the kernel makes them of small ones when it likes, and 2 MiB at once."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for disabled in (1, 0):
+        if libc.prctl(PR_SET_THP_DISABLE, disabled, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_THP_DISABLE)")
+        if disabled:
+            yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ trust { "unix", "127.0.0.0/8" }
 log { format = "combined" }
 limits { body = "10MiB" }
 drain "10s"
+errors { [502] = "./public/502.html" } -- {id} in it is the request's id in the log
 
 local app = upstream "app" {
   "127.0.0.1:3000",

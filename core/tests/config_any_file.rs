@@ -167,7 +167,10 @@ fn file() -> impl Strategy<Value = File> {
 
 fn checked(file: &File) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let probe = |path: &Path| if path.ends_with("public") { PathKind::Folder } else { PathKind::Missing };
-    let context = Context { folder: Path::new("/etc/rsp"), admin_socket: Path::new("/run/rsp.sock"), probe: &probe };
+    let real = |path: &Path| Some(path.to_owned());
+    let read = |_: &Path, _: u64| Err("cannot open it".to_owned());
+    let (folder, admin_socket) = (Path::new("/etc/rsp"), Path::new("/run/rsp.sock"));
+    let context = Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &|_, _| Ok(()) };
     check(file, &context)
 }
 

@@ -39,7 +39,10 @@ fn file(sites: usize) -> File {
 fn check_timed(sites: usize) -> f64 {
     let file = file(sites);
     let probe = |_: &Path| PathKind::Missing;
-    let context = Context { folder: Path::new("/"), admin_socket: Path::new("/run/rsp.sock"), probe: &probe };
+    let real = |path: &Path| Some(path.to_owned());
+    let read = |_: &Path, _: u64| Err("cannot open it".to_owned());
+    let (folder, admin_socket) = (Path::new("/"), Path::new("/run/rsp.sock"));
+    let context = Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &|_, _| Ok(()) };
     let start = Instant::now();
     let (config, _) = check(&file, &context).unwrap_or_else(|findings| unreachable!("a right file: {findings:?}"));
     let seconds = start.elapsed().as_secs_f64();

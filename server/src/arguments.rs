@@ -1,5 +1,8 @@
 //! The command line: what a person types becomes a task.
 
+#[cfg(test)]
+mod manual;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -21,8 +24,13 @@ const USAGE: u8 = 1;
 
 /// What to do.
 pub enum Task {
-    /// Serve until told to end.
-    Run(Origin),
+    /// Serve until told to end; with `watch`, reload whenever the files of the config change.
+    Run {
+        /// What to serve.
+        origin: Origin,
+        /// Look after the files.
+        watch: bool,
+    },
     /// Serve the embedded demo until told to end.
     Demo {
         /// Where the site listens.
@@ -50,6 +58,9 @@ struct Line {
     command: Option<Words>,
     /// The config to run.
     config: Option<PathBuf>,
+    /// Reload when the config, or a file that it includes, changes.
+    #[arg(long, requires = "config")]
+    watch: bool,
 }
 
 #[derive(Subcommand)]
@@ -58,6 +69,9 @@ enum Words {
     Run {
         /// The config.
         config: PathBuf,
+        /// Reload when the config, or a file that it includes, changes.
+        #[arg(long)]
+        watch: bool,
     },
     /// Run the embedded demo.
     Demo(Listen),
@@ -83,6 +97,8 @@ enum Words {
     },
     /// Make a running rsp read its config again.
     Reload(Running),
+    /// Let a new version of the binary take over from a running rsp; no connection is lost.
+    Upgrade(Running),
     /// Make a running rsp finish its requests and end.
     Drain(Running),
     /// Make a running rsp end at once.
@@ -122,24 +138,25 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Task, ExitCode> {
     })?;
     match (line.command, line.config) {
         (Some(words), _) => Ok(task(words)),
-        (None, Some(config)) => Ok(Task::Run(Origin::File(config))),
+        (None, Some(config)) => Ok(Task::Run { origin: Origin::File(config), watch: line.watch }),
         (None, None) => Err(ExitCode::from(USAGE)),
     }
 }
 
 fn task(words: Words) -> Task {
     match words {
-        Words::Run { config } => Task::Run(Origin::File(config)),
+        Words::Run { config, watch } => Task::Run { origin: Origin::File(config), watch },
         Words::Check { config } => Task::Check(Origin::File(config)),
         Words::Demo(Listen { listen }) => Task::Demo { admin: admin_path(&listen), listen },
         Words::Proxy { listen, targets } => {
             let targets: Vec<_> = targets.iter().map(|target| quoted(target)).collect();
-            Task::Run(one_line(&listen.listen, &format!("proxy(upstream {{ {} }})", targets.join(", "))))
+            one_line(&listen.listen, &format!("proxy(upstream {{ {} }})", targets.join(", ")))
         }
         Words::Files { listen, folder } => {
-            Task::Run(one_line(&listen.listen, &format!("files {}", quoted(&folder.to_string_lossy()))))
+            one_line(&listen.listen, &format!("files {}", quoted(&folder.to_string_lossy())))
         }
         Words::Reload(running) => remote(remote::Command::Reload, running),
+        Words::Upgrade(running) => remote(remote::Command::Upgrade, running),
         Words::Drain(running) => remote(remote::Command::Drain, running),
         Words::Stop(running) => remote(remote::Command::Stop, running),
         Words::Status { running, json } => remote(remote::Command::Status { json }, running),
@@ -150,15 +167,16 @@ fn remote(command: remote::Command, running: Running) -> Task {
     Task::Remote(command, Target { config: running.config, admin: running.admin })
 }
 
-/// The config that a one-line command stands for.
-fn one_line(listen: &str, handler: &str) -> Origin {
+/// Runs the config that a one-line command stands for.
+fn one_line(listen: &str, handler: &str) -> Task {
     let text = format!("listen {}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n", quoted(listen));
-    Origin::Command {
+    let origin = Origin::Command {
         text,
         folder: std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned()),
         admin: admin_path(listen),
         greeting: String::new(),
-    }
+    };
+    Task::Run { origin, watch: false }
 }
 
 fn admin_path(listen: &str) -> PathBuf {
@@ -178,6 +196,23 @@ mod tests {
     #[test]
     fn a_path_alone_runs_it() {
         let task = parse(["rsp", "site.lua"].map(OsString::from).into_iter());
-        assert!(matches!(task, Ok(Task::Run(Origin::File(path))) if path == Path::new("site.lua")));
+        assert!(
+            matches!(task, Ok(Task::Run { origin: Origin::File(path), watch: false }) if path == Path::new("site.lua"))
+        );
+    }
+
+    #[test]
+    fn only_a_file_can_be_watched() {
+        for (words, wanted) in [
+            (&["rsp", "--watch", "site.lua"][..], true),
+            (&["rsp", "site.lua", "--watch"], true),
+            (&["rsp", "run", "--watch", "site.lua"], true),
+            (&["rsp", "--watch"], false),
+            (&["rsp", "proxy", "--watch", "127.0.0.1:1"], false),
+            (&["rsp", "--watch", "files", "."], false),
+        ] {
+            let line = Line::try_parse_from(words);
+            assert_eq!(line.is_ok_and(|line| line.watch || line.command.is_some()), wanted, "{words:?}");
+        }
     }
 }

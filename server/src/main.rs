@@ -32,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     observe::messages();
     let code = match arguments::parse(std::env::args_os()) {
-        Ok(Task::Run(origin)) => boot::run(origin),
+        Ok(Task::Run { origin, watch }) => boot::run(origin, watch),
         Ok(Task::Demo { listen, admin }) => demo::run(&listen, admin),
         Ok(Task::Check(origin)) => boot::check(&origin),
         Ok(Task::Remote(command, target)) => remote::run(command, &target),

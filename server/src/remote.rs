@@ -1,4 +1,4 @@
-//! `rsp reload`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
+//! `rsp reload`, `upgrade`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
 //!
 //! The token for a TCP address comes from the environment, `RSP_ADMIN_TOKEN`: arguments are visible to everybody.
 
@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use self::call::{Address, Answer, CallError, call};
@@ -25,11 +26,16 @@ const NOT_RUNNING: u8 = 1;
 /// It answered that it won't.
 const REFUSED: u8 = 2;
 
+/// Between the two looks that rates come from.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Read the config again; a refused one changes nothing.
     Reload,
+    /// Let the binary at its path take over; a new one that fails changes nothing.
+    Upgrade,
     /// Finish the requests and end; returns when that has begun.
     Drain,
     /// End at once; returns when that has begun.
@@ -68,8 +74,15 @@ enum Failure {
 /// Without a config and an address it asks the only rsp whose admin socket is in this folder or the runtime folder.
 pub fn run(command: Command, target: &Target) -> ExitCode {
     let token = env::var("RSP_ADMIN_TOKEN").ok();
-    let (text, code) = match find(target).and_then(|address| ask(command, address, token.as_deref())) {
-        Ok(answer) => outcome(command, answer),
+    let asked = find(target).and_then(|address| {
+        let before = match command {
+            Command::Status { json: false } => first_look(address.clone(), token.as_deref())?,
+            _ => None,
+        };
+        Ok((before, ask(command, address, token.as_deref())?))
+    });
+    let (text, code) = match asked {
+        Ok((before, answer)) => outcome(command, before.as_deref(), answer),
         Err(failure) => (format!("rsp: {failure}"), NOT_RUNNING),
     };
     let text = if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" };
@@ -81,9 +94,21 @@ pub fn run(command: Command, target: &Target) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// A status a second earlier, so that a person sees rates.
+#[allow(clippy::disallowed_methods, reason = "a command waits for nobody else")]
+fn first_look(address: Address, token: Option<&str>) -> Result<Option<String>, Failure> {
+    let answer = ask(Command::Status { json: true }, address, token)?;
+    let text = answer.filter(|answer| answer.status == 200).map(|answer| answer.text);
+    if text.is_some() {
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(text)
+}
+
 fn ask(command: Command, address: Address, token: Option<&str>) -> Result<Option<Answer>, Failure> {
     let (method, path) = match command {
         Command::Reload => ("POST", "/reload"),
+        Command::Upgrade => ("POST", "/upgrade"),
         Command::Drain => ("POST", "/drain"),
         Command::Stop => ("POST", "/stop"),
         Command::Status { .. } => ("GET", "/status"),
@@ -99,10 +124,10 @@ fn ask(command: Command, address: Address, token: Option<&str>) -> Result<Option
 }
 
 /// What to print, and the exit code.
-fn outcome(command: Command, answer: Option<Answer>) -> (String, u8) {
+fn outcome(command: Command, before: Option<&str>, answer: Option<Answer>) -> (String, u8) {
     let Some(Answer { status, text }) = answer else { return ("stopped".into(), DONE) };
     match (status, command) {
-        (200..=299, Command::Status { json: false }) => (show::readable(&text), DONE),
+        (200..=299, Command::Status { json: false }) => (show::readable(before, &text, show::Look::of_output()), DONE),
         (200..=299, _) => (text, DONE),
         (401, _) => ("rsp: refused: the token in RSP_ADMIN_TOKEN is missing or wrong".into(), REFUSED),
         (422, _) => (text, REFUSED),
@@ -225,6 +250,7 @@ mod tests {
     #[test]
     fn the_answer_decides_the_exit_code() {
         let answer = |status, text: &str| Some(Answer { status, text: text.into() });
+        let outcome = |command, answer| super::outcome(command, None, answer);
         let status = Command::Status { json: true };
         assert_eq!(outcome(Command::Reload, answer(200, "reloaded\n")), ("reloaded\n".into(), DONE));
         assert_eq!(outcome(Command::Reload, answer(422, "error: x\n")), ("error: x\n".into(), REFUSED));
@@ -233,7 +259,7 @@ mod tests {
         assert_eq!(outcome(Command::Stop, None).1, DONE);
         assert_eq!(outcome(status, answer(200, "{\"pid\":1}\n")), ("{\"pid\":1}\n".into(), DONE));
         let status = Command::Status { json: false };
-        assert_eq!(outcome(status, answer(200, "{\"pid\":1}")), ("pid  1\n".into(), DONE));
+        assert!(outcome(status, answer(200, "{\"pid\":1}")).0.starts_with("rsp -, pid 1, "));
     }
 
     #[test]

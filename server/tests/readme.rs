@@ -1,7 +1,7 @@
-//! What the README promises: its config runs, and its links lead somewhere.
+//! What the README and the guide promise: their configs are right, and their links lead somewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use testkit::{Origin, Rsp};
 
@@ -28,13 +28,42 @@ fn the_config_of_the_readme_runs() {
 }
 
 #[test]
-fn the_links_of_the_readme_lead_somewhere() {
+fn the_links_of_readme_and_guide_lead_somewhere() {
+    assert!(links(README).len() > 3);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let links: Vec<_> = README.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
-    assert!(links.len() > 3);
-    for link in links {
-        assert!(root.join(link).exists(), "{link}");
+    let readme = [(root.join("README.md"), README.to_owned())];
+    for (page, text) in guide().into_iter().chain(readme) {
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            assert!(page.with_file_name(link).exists(), "{link} in {}", page.display());
+        }
     }
+}
+
+#[test]
+fn every_config_of_the_guide_is_right() {
+    let pages = guide();
+    assert!(pages.len() >= 6);
+    for (page, text) in pages {
+        let configs: Vec<_> = text.split("```lua\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!configs.is_empty(), "{} shows no config", page.display());
+        for config in configs {
+            let builder = Rsp::command(&["check", "site.lua"]).file("site.lua", config);
+            let files = ["5xx.html", "public/index.html", "assets/app.css"];
+            let checked = files.iter().fold(builder, |builder, file| builder.file(file, "")).run();
+            assert_eq!(checked.code, Some(0), "{}\n{}", page.display(), checked.stderr);
+            assert_eq!(checked.stderr, "", "{}", page.display());
+        }
+    }
+}
+
+fn guide() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../doc/guide");
+    let pages = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    pages.map(|page| (page.clone(), std::fs::read_to_string(page).unwrap())).collect()
+}
+
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
 
 fn config() -> &'static str {

@@ -11,10 +11,12 @@
 
 mod browser;
 mod client;
+pub mod fastcgi;
 mod name_server;
 mod origin;
 mod pattern;
 mod peer;
+mod php;
 mod program;
 mod rsp;
 mod socket;
@@ -26,7 +28,8 @@ pub use client::{Client, End, Response};
 pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
-pub use peer::{Nginx, PythonHttpServer, curl};
+pub use peer::{Nginx, PythonHttpServer, curl, htpasswd};
+pub use php::PhpFpm;
 pub use program::{Output, Program, Stream};
 pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;

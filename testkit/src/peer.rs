@@ -103,6 +103,15 @@ impl PythonHttpServer {
     }
 }
 
+/// A line of an htpasswd file, by Apache's program: `htpasswd -nb` with these options before name and password.
+#[track_caller]
+pub fn htpasswd(options: &[&str], name: &str, password: &str) -> String {
+    let mut command = Command::new(find_program(&["htpasswd"]));
+    let output = run(command.arg("-nb").args(options).args([name, password]), "", PATIENCE);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    format!("{}\n", output.text().trim())
+}
+
 /// Runs curl, quiet but for errors, with these arguments; 30 s at most.
 #[track_caller]
 pub fn curl(arguments: &[&str]) -> Output {

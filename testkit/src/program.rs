@@ -17,6 +17,8 @@ use crate::wait::pause;
 pub struct Program {
     name: String,
     child: Child,
+    /// Whether it leads a process group, which ends with it.
+    leads: bool,
     captured: Arc<Captured>,
 }
 
@@ -64,12 +66,22 @@ impl Program {
     /// Starts it with its outputs captured and nothing to read.
     pub fn start(command: &mut Command) -> Program {
         let name = format!("{command:?}");
+        // Programs inherit it: the kernel makes huge pages of small ones when it likes, which no measured figure survives.
+        rustix::thread::disable_transparent_huge_pages(true).expect("small pages");
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("start {name}: {error}"));
         let captured = Arc::new(Captured::default());
         captured.follow(Stream::Stdout, child.stdout.take().expect("piped"));
         captured.follow(Stream::Stderr, child.stderr.take().expect("piped"));
-        Program { name, child, captured }
+        Program { name, child, leads: false, captured }
+    }
+
+    /// As [`Program::start`], in a process group of its own: what it starts and leaves behind ends with it as well.
+    pub fn start_group(command: &mut Command) -> Program {
+        let command = std::os::unix::process::CommandExt::process_group(command, 0);
+        let mut program = Program::start(command);
+        program.leads = true;
+        program
     }
 
     /// Its process id.
@@ -163,6 +175,12 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.leads
+            && let Some(group) = Pid::from_raw(self.pid().cast_signed())
+        {
+            // None of it may be left.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
         self.kill();
     }
 }

@@ -39,6 +39,7 @@ pub struct RspBuilder {
     environment: Vec<(String, String)>,
     binary: Option<PathBuf>,
     descriptors_max: Option<u32>,
+    has_successors: bool,
 }
 
 impl Rsp {
@@ -57,6 +58,7 @@ impl Rsp {
             environment: Vec::new(),
             binary: None,
             descriptors_max: None,
+            has_successors: false,
         }
     }
 
@@ -163,13 +165,29 @@ impl RspBuilder {
         self
     }
 
+    /// With `--watch`.
+    pub fn watched(mut self) -> RspBuilder {
+        self.arguments.push("--watch".to_owned());
+        self
+    }
+
+    /// It is upgraded: the processes that follow it end with the test, too.
+    pub fn has_successors(mut self) -> RspBuilder {
+        self.has_successors = true;
+        self
+    }
+
     /// Starts it and waits until it says that it listens on `$PORT` (on anything, if there is no `$PORT`).
     /// Panics with its output if it doesn't.
     #[track_caller]
     pub fn start(self) -> Rsp {
         for _ in 0..5 {
             let (folder, ports) = self.prepare();
-            let mut program = Program::start(&mut self.command_in(folder.path(), &ports, &self.arguments));
+            let mut command = self.command_in(folder.path(), &ports, &self.arguments);
+            let mut program = match self.has_successors {
+                true => Program::start_group(&mut command),
+                false => Program::start(&mut command),
+            };
             let wanted = if self.mentions("$PORT") { format!("port {}.", ports[0]) } else { String::new() };
             let listens = |line: &str| line.contains("Started.  Listening on") && line.ends_with(&wanted);
             if program.find_line(PATIENCE, listens).is_some() {
@@ -190,7 +208,11 @@ impl RspBuilder {
 
     fn prepare(&self) -> (tempfile::TempDir, Vec<u16>) {
         let folder = tempfile::Builder::new().prefix("rsp-test-").tempdir().expect("a folder");
-        let ports: Vec<u16> = (1..=9).map(|_| free_port()).collect();
+        let mut ports: Vec<u16> = Vec::new();
+        while ports.len() < 9 {
+            // A port that was free a moment ago may be the next free one, too.
+            ports.extend(Some(free_port()).filter(|port| !ports.contains(port)));
+        }
         self.write_files(folder.path(), &ports);
         (folder, ports)
     }

@@ -10,7 +10,11 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::{Ejection, EndpointState, InFlight, sequence::smooth};
+use super::{
+    Ejection, EndpointState, InFlight, Lasting,
+    rules::{Lack, Rules, Wish},
+    sequence::smooth,
+};
 use crate::config::{Balance, Outlier, Upstream};
 
 /// What one failed connect counts in failures.
@@ -19,27 +23,29 @@ const CONNECT_FAILURES: u32 = 3;
 /// An upstream's endpoints, immutable beside the states they share; indexes are those of [`Upstream::endpoints`].
 #[derive(Debug)]
 pub struct Group {
-    endpoints: Box<[Member]>,
-    primaries: Tier,
-    backups: Tier,
-    balance: Balance,
+    pub(super) endpoints: Box<[Member]>,
+    pub(super) primaries: Tier,
+    pub(super) backups: Tier,
+    pub(super) balance: Balance,
     outlier: Outlier,
-    /// How many may be out at once.
+    /// How many may be out at once because of their answers.
     ejected_max: usize,
-    cursor: Arc<AtomicUsize>,
+    pub(super) lasting: Arc<Lasting>,
+    /// What a plain group does without: a request to one pays for a look at this None.
+    pub(super) rules: Option<Box<Rules>>,
 }
 
 #[derive(Debug)]
-struct Member {
-    state: Arc<EndpointState>,
-    weight: u32,
-    backup: bool,
+pub(super) struct Member {
+    pub(super) state: Arc<EndpointState>,
+    pub(super) weight: u32,
+    pub(super) backup: bool,
 }
 
 /// Endpoints that stand in for each other.
 #[derive(Debug)]
-struct Tier {
-    members: Box<[u32]>,
+pub(super) struct Tier {
+    pub(super) members: Box<[u32]>,
     /// Each member as often as its weight. Empty where all weigh the same: then the members are the sequence.
     weighted: Box<[u32]>,
 }
@@ -80,8 +86,8 @@ impl Tried {
 
 impl Group {
     /// A group over states that may be older than it: one an endpoint, in the same order. A missing one is made
-    /// fresh, spare ones are ignored. `cursor` is the round robin's position and lives as long as the states.
-    pub fn new(upstream: &Upstream, states: Vec<Arc<EndpointState>>, cursor: Arc<AtomicUsize>) -> Self {
+    /// fresh, spare ones are ignored. `lasting` lives as long as the states.
+    pub fn new(upstream: &Upstream, states: Vec<Arc<EndpointState>>, lasting: Arc<Lasting>) -> Self {
         let mut states = states.into_iter();
         let member = |endpoint: &crate::config::Endpoint| Member {
             state: states.next().unwrap_or_default(),
@@ -89,6 +95,10 @@ impl Group {
             backup: endpoint.backup,
         };
         let endpoints: Box<[Member]> = upstream.endpoints.iter().map(member).collect();
+        let rules = Rules::of(upstream).map(Box::new);
+        if rules.as_ref().is_some_and(|rules| rules.queue) {
+            endpoints.iter().for_each(|member| member.state.let_wait(&lasting));
+        }
         Self {
             primaries: Tier::new(&endpoints, false),
             backups: Tier::new(&endpoints, true),
@@ -96,8 +106,33 @@ impl Group {
             outlier: upstream.outlier,
             ejected_max: ejected_max(endpoints.len(), upstream.outlier.max_ejected),
             endpoints,
-            cursor,
+            lasting,
+            rules,
         }
+    }
+
+    /// Whether requests need [`Self::take`]; else [`Self::pick`] and [`Self::begin`] are the same for less.
+    pub fn has_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// The endpoint for the next attempt, within every rule of the group, with the request counted on it.
+    ///
+    /// As [`Self::pick`]; beside it none that probes found down, none with `max_connections` in flight, one that grows
+    /// only as far as it has. A backup only when no primary is in service: full is not out.
+    pub fn take(&self, wish: &Wish<'_>) -> Result<(usize, InFlight), Lack> {
+        match &self.rules {
+            Some(rules) => self.take_by(rules, wish),
+            None => {
+                let index = self.pick(wish.now, wish.seed, wish.tried).ok_or(Lack::Down)?;
+                Ok((index, self.begin(index)))
+            }
+        }
+    }
+
+    /// What lasts across reloads: who waits.
+    pub fn lasting(&self) -> &Arc<Lasting> {
+        &self.lasting
     }
 
     /// The endpoint for the next attempt of a request; never one in `tried`.
@@ -112,18 +147,13 @@ impl Group {
         let available = |index: u32| self.is_open(index, now, tried);
         // A second attempt takes no turn of the next request's: of two endpoints, the bad one would get every turn.
         let aside = AtomicUsize::new(seed as usize);
-        let cursor = if tried.is_empty() { &*self.cursor } else { &aside };
+        let cursor = if tried.is_empty() { &self.lasting.cursor } else { &aside };
         // A tier is chosen before the cursor moves: else a dead tier would take every second step.
         for tier in [&self.primaries, &self.backups] {
-            if tier.members.iter().any(|index| available(*index)) {
-                let picked = match self.balance {
-                    Balance::RoundRobin => tier.next(cursor, available),
-                    Balance::LeastConnections => self.least(tier, cursor, available),
-                    Balance::PowerOfTwo => self.lesser_of_two(tier, seed, available),
-                };
-                if let Some(index) = picked {
-                    return Some(index as usize);
-                }
+            if tier.members.iter().any(|index| available(*index))
+                && let Some(index) = self.choose(tier, cursor, seed, available)
+            {
+                return Some(index as usize);
             }
         }
         let untried = (0..self.endpoints.len()).filter(|index| !tried.contains(*index));
@@ -141,9 +171,10 @@ impl Group {
     /// once the endpoint has been back for `eject_max`. When its time is over the endpoint is simply available again,
     /// and its row of failures stands: the next failure ejects it at once, the next good answer clears it.
     ///
-    /// At most `max_ejected` of all endpoints are out at once (rounded down, but one may always be unless the share
-    /// is 0); the bound does not hold for a primary as long as some backup is available, for that is what a backup
-    /// is for. The last available endpoint, primary or backup, is never ejected.
+    /// At most `max_ejected` of all endpoints are out at once for their answers (rounded down, but one may always be
+    /// unless the share is 0, which ejects nobody); the bound does not hold for a primary as long as some backup is
+    /// available, for that is what a backup is for. Nor does it hold for what can't be reached: sparing a dead endpoint
+    /// spares nobody work. The last available endpoint, primary or backup, is never ejected.
     pub fn report(&self, index: usize, outcome: Outcome, now: Duration) -> Option<Ejection> {
         let member = &self.endpoints[index];
         let failures = match outcome {
@@ -157,12 +188,14 @@ impl Group {
         if failures < self.outlier.failures || self.ejected_max == 0 {
             return None;
         }
-        member.state.eject(&self.outlier, now, || self.may_stay_out(member, now))
+        let unreachable = outcome == Outcome::ConnectFailed;
+        member.state.eject(&self.outlier, now, unreachable, || self.may_stay_out(member, unreachable, now))
     }
 
-    /// Whether the endpoint is not ejected.
+    /// Whether the endpoint is neither ejected nor found down by probes.
     pub fn is_available(&self, index: usize, now: Duration) -> bool {
-        self.endpoints.len() == 1 || !self.endpoints[index].state.is_ejected(now)
+        let state = &self.endpoints[index].state;
+        !self.is_down(state) && (self.endpoints.len() == 1 || !state.is_ejected(now))
     }
 
     /// The endpoint's state, for metrics.
@@ -171,10 +204,36 @@ impl Group {
     }
 
     /// Asked when the member is already marked as out.
-    fn may_stay_out(&self, member: &Member, now: Duration) -> bool {
-        let out = self.endpoints.iter().filter(|other| other.state.is_ejected(now)).count();
+    fn may_stay_out(&self, member: &Member, unreachable: bool, now: Duration) -> bool {
+        let is_in = |other: &Member| !other.state.is_ejected(now) && !self.is_down(&other.state);
+        if !self.endpoints.iter().any(is_in) {
+            return false;
+        }
+        let out = || self.endpoints.iter().filter(|other| other.state.is_ejected_for_answers(now)).count();
         let backup_stands_by = || self.backups.members.iter().any(|index| self.is_available(*index as usize, now));
-        out < self.endpoints.len() && (out <= self.ejected_max || (!member.backup && backup_stands_by()))
+        unreachable || out() <= self.ejected_max || (!member.backup && backup_stands_by())
+    }
+
+    /// A state remembers probes that no group asks for any more.
+    pub(super) fn is_down(&self, state: &EndpointState) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.probes) && state.is_down()
+    }
+
+    /// One of the tier's that are available, as the policy has it.
+    pub(super) fn choose(
+        &self,
+        tier: &Tier,
+        cursor: &AtomicUsize,
+        seed: u64,
+        available: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        match self.balance {
+            // Without a key, a request has no place on the ring.
+            Balance::RoundRobin | Balance::Hash => tier.next(cursor, available),
+            Balance::LeastConnections => self.least(tier, cursor, available),
+            Balance::PowerOfTwo => self.lesser_of_two(tier, seed, available),
+            Balance::Random => self.draw(tier, seed as u32, available),
+        }
     }
 
     fn is_open(&self, index: u32, now: Duration, tried: &Tried) -> bool {
@@ -221,7 +280,7 @@ impl Group {
     }
 
     /// Whether one is less loaded than the other, by weight.
-    fn is_less(&self, one: u32, other: u32) -> bool {
+    pub(super) fn is_less(&self, one: u32, other: u32) -> bool {
         let (one, other) = (&self.endpoints[one as usize], &self.endpoints[other as usize]);
         let scaled = |load: &Member, by: &Member| u64::from(load.state.in_flight()) * u64::from(by.weight);
         scaled(one, other) < scaled(other, one)

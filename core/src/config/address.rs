@@ -67,7 +67,7 @@ pub(super) fn endpoint_address(text: &str, folder: &Path) -> Result<EndpointAddr
     if let Some(ip) = bracketed(host) {
         return Ok(EndpointAddress::Host(ip.to_string(), port));
     }
-    if host.contains(':') {
+    if host.parse::<Ipv6Addr>().is_ok() {
         return Err(AddressError::Write(format!("IPv6 in brackets: \"[{host}]:{port}\"")));
     }
     match is_host_name(host) {
@@ -170,6 +170,8 @@ mod tests {
         assert_eq!(endpoint("[::1]:80"), Ok(EndpointAddress::Host("::1".into(), 80)));
         assert_eq!(endpoint("unix:app.sock"), Ok(EndpointAddress::Unix("/etc/rsp/app.sock".into())));
         assert_eq!(endpoint("https://a:443"), Err(AddressError::NotYet("an `https://` endpoint")));
+        let example = "for example \"127.0.0.1:3000\" or \"unix:/run/app.sock\"";
+        assert_eq!(endpoint("[::1%eth0]:80"), Err(AddressError::Write(example.to_owned())));
         for wrong in ["", ":80", "a", "a:0", "a:b", "::1:80", "a b:80", "a/b:80", "http://a/", "a..b:80", "user@a:80"] {
             assert!(matches!(endpoint(wrong), Err(AddressError::Write(_))), "{wrong:?}");
         }

@@ -1,17 +1,31 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
+mod auth;
+mod filters;
+mod upstream;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-pub use super::raw::FunctionId;
+pub use self::{
+    auth::{Auth, ForwardAuth},
+    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    upstream::*,
+};
+pub use super::{
+    error_pages::*,
+    files::{Candidate, Files, Hidden},
+    raw::FunctionId,
+};
+use crate::route::Rewrite;
 
 /// A whole checked config.
 #[derive(Debug, Clone)]
@@ -28,16 +42,22 @@ pub struct Config {
     pub trust: Networks,
     /// The process-wide limits, and the ones of every site without its own.
     pub limits: Arc<Limits>,
+    /// The error pages of the process; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Name servers for the names of endpoints; empty: those of the system.
     pub resolver: Vec<SocketAddr>,
     /// How long a drain waits.
     pub drain: Duration,
+    /// Whom to run as after binding; None: whoever started it.
+    pub user: Option<User>,
     /// Declared upstreams, each name once.
     pub upstreams: Vec<Arc<Upstream>>,
     /// In the order of the file.
     pub sites: Vec<Site>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
+    /// What no `files` serves.
+    pub hidden: Arc<Hidden>,
 }
 
 impl Default for Config {
@@ -50,11 +70,14 @@ impl Default for Config {
             workers: None,
             trust: Networks::default(),
             limits: Arc::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: Duration::from_secs(30),
+            user: None,
             upstreams: Vec::new(),
             sites: Vec::new(),
             functions: 0,
+            hidden: Arc::default(),
         }
     }
 }
@@ -79,6 +102,15 @@ pub struct Listener {
     pub backlog: u32,
 }
 
+/// Whom to run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Not empty.
+    pub name: String,
+    /// None: the user's own group.
+    pub group: Option<String>,
+}
+
 /// The admin API's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
@@ -86,6 +118,11 @@ pub struct Admin {
     pub address: Option<Address>,
     /// Required for TCP.
     pub token: Option<String>,
+}
+
+/// The file of the secret that sticky cookies are made with: beside the admin socket, or where its default would be.
+pub fn secret_path(admin: &Path) -> PathBuf {
+    admin.with_extension("secret")
 }
 
 /// Where requests are logged.
@@ -177,98 +214,6 @@ impl Default for Limits {
     }
 }
 
-/// A group of endpoints.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
-    /// The declared name; for an unnamed upstream or a bare address, the address list. States live under it across reloads.
-    pub name: String,
-    /// At least one.
-    pub endpoints: Vec<Endpoint>,
-    /// How one is chosen.
-    pub balance: Balance,
-    /// Passive ejection.
-    pub outlier: Outlier,
-    /// To establish a connection.
-    pub connect_timeout: Duration,
-    /// Idle connections a worker and endpoint.
-    pub keepalive: usize,
-    /// Age of an idle connection.
-    pub keepalive_timeout: Duration,
-    /// Second attempts.
-    pub retry: Retry,
-}
-
-/// One address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: EndpointAddress,
-    /// Share of the traffic, 1 to 65535; more is more.
-    pub weight: u32,
-    /// Used only when no other endpoint is available.
-    pub backup: bool,
-    /// Name in logs and metrics; the address as written by default.
-    pub name: String,
-}
-
-/// Where an endpoint is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum EndpointAddress {
-    /// A host name or address, without brackets, and a port.
-    Host(String, u16),
-    /// The name of an SRV record, whose targets are the endpoints.
-    Service(String),
-    /// What the name before it was found to stand for; never in a file.
-    Found(Box<EndpointAddress>, SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl EndpointAddress {
-    /// Whether it has to be looked up before there is something to connect to.
-    pub fn is_name(&self) -> bool {
-        match self {
-            Self::Host(host, _) => host.parse::<IpAddr>().is_err(),
-            Self::Service(_) => true,
-            Self::Found(..) | Self::Unix(_) => false,
-        }
-    }
-}
-
-/// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    #[default]
-    RoundRobin,
-    /// Fewest requests in flight, by weight.
-    LeastConnections,
-    /// The less loaded of two chosen at random.
-    PowerOfTwo,
-}
-
-/// Passive ejection of an endpoint that fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlier {
-    /// Bad answers in a row; one failed connect counts as three.
-    pub failures: u32,
-    /// First ejection; doubles with each one that follows.
-    pub eject: Duration,
-    /// Longest ejection.
-    pub eject_max: Duration,
-    /// Share of the endpoints that may be out at once, 0 to 1; the last one is never ejected.
-    pub max_ejected: f64,
-}
-
-/// Second attempts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retry {
-    /// Attempts in all, the first one counted; at least 1.
-    pub tries: u32,
-    /// Retries as a share of requests.
-    pub budget: f64,
-}
-
 /// One site.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -280,6 +225,8 @@ pub struct Site {
     pub limits: Arc<Limits>,
     /// Its own, if it has one.
     pub access_log: Option<AccessLog>,
+    /// Its own error pages before the process's; None: the built-in ones.
+    pub errors: Option<Arc<ErrorPages>>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }
@@ -322,30 +269,18 @@ pub enum Filter {
     Allow(Networks),
     /// 403 for these.
     Deny(Networks),
+    /// Who may pass.
+    Auth(Arc<Auth>),
     /// Edits of heads.
     Headers(Arc<HeaderEdits>),
+    /// How often, and how many at once.
+    Limit(Arc<Limit>),
+    /// Pages of other origins.
+    Cors(Arc<Cors>),
+    /// Another path.
+    Rewrite(Arc<Rewrite>),
     /// Returns a handler, or nil to go on.
     Function(FunctionId),
-}
-
-/// Edits of the request's and the response's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// What the handler and upstream see.
-    pub request: HeaderEdit,
-    /// What the client sees.
-    pub response: HeaderEdit,
-}
-
-/// Edits of one head: remove, then set, then add.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdit {
-    /// Replaces all values of the name.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Adds one more.
-    pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Removes all values of the name.
-    pub remove: Vec<HeaderName>,
 }
 
 /// A checked handler: plain data, so that a script may build one while a request waits.
@@ -355,6 +290,8 @@ pub enum Handler {
     Proxy(Arc<Proxy>),
     /// From a folder.
     Files(Arc<Files>),
+    /// To a FastCGI application.
+    Fastcgi(Arc<Fastcgi>),
     /// A fixed answer.
     Reply(Arc<Reply>),
     /// To another URL.
@@ -414,17 +351,34 @@ pub enum Forwarded {
     Off,
 }
 
-/// `files { DIR }`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// The root, absolute.
-    pub root: PathBuf,
-    /// The file that stands for a folder.
+/// `fastcgi { ADDR }`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fastcgi {
+    /// Where the application is.
+    pub upstream: Arc<Upstream>,
+    /// Its scripts; None: it finds them itself.
+    pub scripts: Option<Scripts>,
+    /// The script that stands for a folder, and for whatever names no script.
     pub index: String,
-    /// How many bytes of the decoded path belong to the route's literal prefix: `/static/*` has 8, `/*` has 1.
-    pub prefix: usize,
-    /// Paths never served whatever the URL: admin sockets.
-    pub hidden: Vec<PathBuf>,
+    /// How the name of a script ends; what stands behind it in a path is path info.
+    pub split: String,
+    /// Added to the parameters, or in their place.
+    pub params: Vec<(String, String)>,
+    /// Whether connections are kept.
+    pub keepalive: bool,
+    /// Request sent to response head.
+    pub timeout: Duration,
+    /// Between two reads of the response body.
+    pub body_timeout: Duration,
+}
+
+/// A folder of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripts {
+    /// Absolute.
+    pub folder: PathBuf,
+    /// Whether it is here, so that a script is looked for before the application is asked.
+    pub seen: bool,
 }
 
 /// `reply(status, body, headers)`
@@ -465,19 +419,6 @@ impl fmt::Display for Host {
             Self::Exact(name) => f.write_str(name),
             Self::Suffix(suffix) => write!(f, "*.{suffix}"),
             Self::Any => f.write_str("*"),
-        }
-    }
-}
-
-/// As the file writes it, a relative path resolved.
-impl fmt::Display for EndpointAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Host(host, port) => write!(f, "{host}:{port}"),
-            Self::Service(name) => write!(f, "srv:{name}"),
-            Self::Found(_, address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }

@@ -9,6 +9,7 @@ pub fn luau_types() -> String {
     let mut out = String::from(TYPES);
     out.push('\n');
     endpoint(&mut out);
+    forward(&mut out);
     constructors().for_each(|constructor| declare(&mut out, constructor));
     out
 }
@@ -54,7 +55,7 @@ fn special(out: &mut String, constructor: &Constructor, table: &str) {
     let declared = match name {
         "log" => format!("(options: {table}) -> ()"),
         "channel" => format!("((name: string) -> Handler) & ((options: {table}) -> Handler)"),
-        "errors" => "(pages: { [number | string]: string | ((request: Request) -> Handler?) }) -> ()".to_owned(),
+        "errors" => format!("(pages: {}) -> ()", options::PAGES),
         "env" => "((name: string) -> string) & ((name: string, default: string) -> string)".to_owned(),
         _ => "(name: string) -> any".to_owned(),
     };
@@ -65,6 +66,12 @@ fn endpoint(out: &mut String) {
     out.push_str("export type EndpointOptions = {\n  [number]: string,\n");
     fields(out, options::ENDPOINT, true, 1);
     out.push_str("}\n\nexport type Endpoint = string | EndpointOptions\n");
+}
+
+fn forward(out: &mut String) {
+    out.push_str("\nexport type ForwardOptions = {\n  [number]: Upstream | string,\n");
+    fields(out, options::FORWARD, true, 1);
+    out.push_str("}\n");
 }
 
 fn positional_field(out: &mut String, constructor: &Constructor) {

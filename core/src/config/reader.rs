@@ -204,6 +204,10 @@ impl<'a> Reader<'a> {
                 Some(mode) => Some(Setting::Mode(mode)),
                 None => self.wrong(of, &quoted(), at),
             },
+            Type::Rate => match units::rate(text) {
+                Some(rate) => Some(Setting::Rate(rate)),
+                None => self.wrong(of, &quoted(), at),
+            },
             Type::Choice(words) => self.word(words, text, at),
             Type::Text if text.contains(['\0', '\r', '\n']) => self.wrong_characters(at),
             Type::Text => Some(Setting::Text(text)),

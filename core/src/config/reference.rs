@@ -7,14 +7,7 @@ use super::options::{Constructor, Kind, Literal, Opt, Type, constructors};
 /// The reference of the config file, in Markdown; `doc/reference.md` is this text.
 pub fn reference() -> String {
     let mut out = String::from(FORMS);
-    let sections = [
-        (Kind::Statement, "Statements", STATEMENTS),
-        (Kind::Handler, "Handlers", HANDLERS),
-        (Kind::Filter, "Filters", FILTERS),
-        (Kind::Value, "Values", VALUES),
-        (Kind::Evaluation, "While the file is evaluated", EVALUATION),
-    ];
-    for (kind, title, introduction) in sections {
+    for (kind, title, introduction) in SECTIONS {
         let _ = write!(out, "\n## {title}\n\n{introduction}\n");
         constructors().filter(|constructor| constructor.kind == kind).for_each(|each| section(&mut out, each));
     }
@@ -33,6 +26,9 @@ fn section(out: &mut String, constructor: &Constructor) {
     rows.options("", constructor.options, constructor.landed);
     if constructor.name == "upstream" {
         rows.options("*endpoint* ", super::options::ENDPOINT, true);
+    }
+    if constructor.name == "auth" {
+        rows.options("`forward` · ", super::options::FORWARD, true);
     }
     if !rows.0.is_empty() {
         let _ = write!(out, "\n| option | takes | default | meaning |\n|---|---|---|---|\n{}", rows.0);
@@ -70,7 +66,7 @@ impl Rows {
     }
 }
 
-fn takes(of: Type) -> String {
+pub(super) fn takes(of: Type) -> String {
     match of {
         Type::Choice(words) => {
             let words = words.iter().map(|word| match word.landed {
@@ -88,15 +84,24 @@ fn takes(of: Type) -> String {
     }
 }
 
-fn default(literal: Literal) -> String {
+pub(super) fn default(literal: Literal) -> String {
     match literal {
         Literal::Unset(says) => says.to_owned(),
         set => format!("`{}`", set.written().unwrap_or_default()),
     }
 }
 
-const FORMS: &str = include_str!("reference/forms.md");
-const FUNCTIONS: &str = include_str!("reference/functions.md");
+pub(super) const FORMS: &str = include_str!("reference/forms.md");
+pub(super) const FUNCTIONS: &str = include_str!("reference/functions.md");
+
+/// Each with its title and introduction.
+pub(super) const SECTIONS: [(Kind, &str, &str); 5] = [
+    (Kind::Statement, "Statements", STATEMENTS),
+    (Kind::Handler, "Handlers", HANDLERS),
+    (Kind::Filter, "Filters", FILTERS),
+    (Kind::Value, "Values", VALUES),
+    (Kind::Evaluation, "While the file is evaluated", EVALUATION),
+];
 
 const STATEMENTS: &str = "What stands at the top of a file. Each may be said once, but for `listen`, `upstream` and \
 `site`. While a request runs, a statement is an error.";
@@ -109,7 +114,7 @@ const EVALUATION: &str = "These run once, while the file is read, and leave noth
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{editor::luau_types, options};
+    use crate::config::{editor::luau_types, manual::manual, options};
 
     /// Compares a committed file with what the table renders; `UPDATE=1` writes it instead.
     fn is_fresh(path: &str, rendered: &str) {
@@ -131,6 +136,11 @@ mod tests {
     #[test]
     fn the_committed_editor_types_are_what_the_table_says() {
         is_fresh("rsp.d.luau", &luau_types());
+    }
+
+    #[test]
+    fn the_committed_manual_page_of_the_reference_is_what_the_table_says() {
+        is_fresh("doc/rsp.lua.5", &manual());
     }
 
     #[test]

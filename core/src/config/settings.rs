@@ -8,7 +8,7 @@ use super::{
     checked::{Address, Networks},
     options::{Literal, Opt},
     raw::{Span, Value},
-    units,
+    units::{self, Rate},
 };
 
 /// One value that has the right type and is within its bounds.
@@ -20,6 +20,7 @@ pub(super) enum Setting<'v> {
     Duration(Duration),
     Size(u64),
     Mode(u32),
+    Rate(Rate),
     Word(&'static str),
     Text(&'v str),
     Path(PathBuf),
@@ -97,6 +98,13 @@ impl<'v> Settings<'v> {
         match (self.given(name), self.default(name)) {
             (Some((_, Setting::Mode(value), _)), _) => Some(*value),
             (_, Literal::Text(text)) => units::mode(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn rate(&self, name: &str) -> Option<Rate> {
+        match self.given(name) {
+            Some((_, Setting::Rate(value), _)) => Some(*value),
             _ => None,
         }
     }

@@ -7,12 +7,16 @@
 
 mod address;
 mod client;
+mod cookie;
 mod edit;
+mod question;
 mod upstream;
 
 pub use address::client_ip;
 pub use client::{Clientward, client_framing, write_client_response};
+pub use cookie::{cookie, remove_cookie};
 pub use edit::edit;
+pub use question::write_question;
 pub use upstream::{Upstreamward, write_upstream_request};
 
 use http::Version;

@@ -66,7 +66,7 @@ pub fn write_upstream_request(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
 }
 
 /// HTTP/1.1 wants a `Host`, if only an empty one (RFC 9112 §3.2); first, as RFC 9110 §7.2 advises.
-fn write_host(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
+pub(super) fn write_host(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
     match request.host.or_else(|| request.head.headers.get(header::HOST)) {
         Some(host) => write_field(out, &header::HOST, host),
         None => out.extend_from_slice(b"host: \r\n"),
@@ -74,7 +74,7 @@ fn write_host(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
 }
 
 /// Whether a received field is written as it is: not what we write ourselves, nor what we don't believe.
-fn goes_on(name: &header::HeaderName, request: &Upstreamward<'_>) -> bool {
+pub(super) fn goes_on(name: &header::HeaderName, request: &Upstreamward<'_>) -> bool {
     let rewritten_x = matches!(request.forwarded, Forwarded::X | Forwarded::Both);
     let rewritten_rfc = matches!(request.forwarded, Forwarded::Rfc | Forwarded::Both);
     match name.as_str() {
@@ -86,7 +86,7 @@ fn goes_on(name: &header::HeaderName, request: &Upstreamward<'_>) -> bool {
     }
 }
 
-fn write_x_forwarded(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
+pub(super) fn write_x_forwarded(out: &mut Vec<u8>, request: &Upstreamward<'_>) {
     let headers = &request.head.headers;
     write_forwarded_for(out, request);
     if !write_believed(out, "x-forwarded-proto", request) {

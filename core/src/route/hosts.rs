@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, fmt, net::Ipv6Addr};
 
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use crate::config::Host;
 
@@ -16,10 +17,13 @@ const LABEL_MAX: usize = 63;
 #[derive(Debug)]
 pub struct Hosts<T> {
     // The keys come from the config alone, so a fixed hash seed gives nobody a way to make them collide.
-    exact: HashMap<Box<str>, T, FixedState>,
-    suffixes: HashMap<Box<str>, T, FixedState>,
+    exact: HashMap<Name, T, FixedState>,
+    suffixes: HashMap<Name, T, FixedState>,
     any: Option<T>,
 }
+
+/// The bytes of a name. Most fit in here: with many hosts, every text elsewhere is one more wait for memory.
+type Name = SmallVec<[u8; 24]>;
 
 /// A host that was declared twice, by position in what [`Hosts::build`] was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +59,8 @@ impl<T> Hosts<T> {
         let mut built = Self { exact: HashMap::default(), suffixes: HashMap::default(), any: None };
         for (host, value) in hosts {
             match host {
-                Host::Exact(name) => drop(built.exact.insert(name.into(), value)),
-                Host::Suffix(suffix) => drop(built.suffixes.insert(suffix.into(), value)),
+                Host::Exact(name) => drop(built.exact.insert(Name::from_slice(name.as_bytes()), value)),
+                Host::Suffix(suffix) => drop(built.suffixes.insert(Name::from_slice(suffix.as_bytes()), value)),
                 Host::Any => built.any = Some(value),
             }
         }
@@ -71,25 +75,25 @@ impl<T> Hosts<T> {
     /// if there are suffixes.
     pub fn find(&self, host: &str) -> Option<&T> {
         // Keys are in normal form, so most hosts are found as they came.
-        if let Some(value) = self.exact.get(host) {
+        if let Some(value) = self.exact.get(host.as_bytes()) {
             return Some(value);
         }
         if self.exact.is_empty() && self.suffixes.is_empty() {
             return self.any.as_ref();
         }
         // Most of the others differ by their port alone.
-        if let Some(value) = without_port(host).and_then(|name| self.exact.get(name)) {
+        if let Some(value) = without_port(host).and_then(|name| self.exact.get(name.as_bytes())) {
             return Some(value);
         }
         let Ok(host) = normalise_host(host) else { return self.any.as_ref() };
-        self.exact.get(&*host).or_else(|| self.find_suffix(&host)).or(self.any.as_ref())
+        self.exact.get(host.as_bytes()).or_else(|| self.find_suffix(&host)).or(self.any.as_ref())
     }
 
     fn find_suffix(&self, host: &str) -> Option<&T> {
         if self.suffixes.is_empty() {
             return None;
         }
-        host.match_indices('.').find_map(|(dot, _)| self.suffixes.get(&host[dot + 1..]))
+        host.match_indices('.').find_map(|(dot, _)| self.suffixes.get(&host.as_bytes()[dot + 1..]))
     }
 }
 

@@ -7,6 +7,7 @@
 mod hosts;
 mod path;
 mod pattern;
+mod rewrite;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ mod tests;
 pub use hosts::{DuplicateHost, HostError, Hosts, normalise_host};
 pub use path::{Path, PathError};
 pub use pattern::{Pattern, PatternError, parse_key};
+pub use rewrite::{BadRewrite, Rewrite, RewriteError};
 pub use table::{Conflict, Lookup, Match, Params, Table};

@@ -189,7 +189,7 @@ fn hex(digit: u8) -> Result<u8, PathError> {
 }
 
 /// Merges `//` and removes dot segments of a path that starts with `/`; None if it climbs above the root.
-fn normalise(path: &[u8], remove_dots: bool, merge: bool) -> Option<Vec<u8>> {
+pub(super) fn normalise(path: &[u8], remove_dots: bool, merge: bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(path.len());
     let mut segments = path.get(1..)?.split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {

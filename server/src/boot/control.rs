@@ -8,14 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsp_core::config::{Address, Config, Listener};
-use tokio::sync::{mpsc, oneshot};
+use rsp_core::config::{Address, Config, Listener, secret_path};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{
-    BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded, load,
+    BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded,
+    ending::Upgrading,
     load::Origin,
+    memory,
     signals::{Signals, Wish},
     status,
+    succession::{Predecessor, Succession},
+    supervisor,
+    upgrade::Startup,
+    watch::Watch,
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
@@ -24,14 +33,16 @@ use crate::{
         Handler,
         admin::{Admin, Command, Operations},
     },
-    listen::{BindError, Bound, accept, bind, bind_all, discard, remove_socket},
+    listen::{
+        BindError, Bound, HandedOver, Heirloom, Inherited, accept, bind, bind_all, discard, give_socket, remove_socket,
+    },
     observe::{AccessLogs, Metrics, timestamp},
     protocol,
     route::{self, Snapshot},
-    upstream::{Desk, Registry, Resolver, follow_for_ever},
+    upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
-/// Commands of the admin API that may wait at once; more wait in their connections.
+/// Commands of the admin API that may wait at once; more are refused.
 const COMMANDS_MAX: usize = 16;
 
 /// How long the access log may take to write out its last lines.
@@ -42,23 +53,48 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A running rsp, as its control thread sees it.
 pub struct Control {
-    origin: Origin,
-    config: Arc<Config>,
+    pub(super) origin: Origin,
+    /// What an upgrade starts.
+    pub(super) startup: Startup,
+    pub(super) config: Arc<Config>,
     /// What the workers serve from; its upstreams are the running ones.
-    snapshot: Arc<Snapshot>,
-    shared: Shared,
-    logs: AccessLogs,
-    workers: Vec<Handle>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) shared: Shared,
+    pub(super) logs: AccessLogs,
+    pub(super) workers: Vec<Handle>,
     /// Bound, and not yet accepted from.
     bound: Vec<Bound>,
-    listening: Vec<Address>,
+    /// What the workers accept from; the sockets are held for a successor.
+    pub(super) listening: Vec<Heirloom>,
+    /// Sockets that no `listen` names.
+    pub(super) inherited: Inherited,
     admin: Option<(Bound, Admin)>,
-    admin_address: Address,
-    commands: mpsc::Receiver<Command>,
-    resolver: Resolver,
+    pub(super) admin_listening: Option<Heirloom>,
+    pub(super) admin_address: Address,
+    pub(super) serving_admin: Option<ServingAdmin>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    predecessor: Option<Predecessor>,
+    /// Counts the processes of a row of upgrades; the first one is 1.
+    pub(super) generation: u64,
+    pub(super) upgrade: Option<Upgrading>,
+    /// A successor serves; this process only ends.
+    pub(super) succeeded: bool,
+    /// Feeds the service manager's watchdog.
+    pub(super) watchdog: Option<JoinHandle<()>>,
+    pub(super) watch: Option<Watch>,
+    pub(super) probes: Probes,
+    pub(super) resolver: Resolver,
     /// What answers the resolver, until it runs.
     desk: Option<Desk>,
     started: Instant,
+    pub(super) last_reload: Option<status::Reload>,
+}
+
+/// The admin API while it is served.
+pub(super) struct ServingAdmin {
+    worker: Rc<Worker>,
+    /// None once a successor accepts.
+    accepting: Option<(oneshot::Sender<HandedOver>, JoinHandle<()>)>,
 }
 
 /// Why rsp did not start.
@@ -82,22 +118,30 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(why) => f.write_str(why),
+            Self::Config(why) => f.write_str(why.trim_end()),
             Self::Bind(e) => e.fmt(f),
         }
     }
 }
 
 impl Control {
-    /// Builds everything, then binds.
-    pub fn start(origin: Origin, loaded: Loaded) -> Result<Self, StartError> {
+    /// Builds everything, then binds, then becomes who `user` names.
+    pub fn start(
+        origin: Origin,
+        startup: Startup,
+        loaded: Loaded,
+        succession: &mut Succession,
+        watch: Option<Watch>,
+    ) -> Result<Self, StartError> {
         let metrics = Metrics::new();
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
-            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone())),
+            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
+            limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
+            auth: Arc::default(),
             connections: Arc::default(),
         };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
@@ -106,20 +150,16 @@ impl Control {
         let workers = (0..count)
             .map(|number| worker::spawn(number, plan.clone(), shared.clone()).map_err(StartError::Config))
             .collect::<Result<Vec<_>, _>>()?;
-        let bound = bind_all(loaded.config.listeners.iter(), count).map_err(StartError::Bind)?;
         let admin_address = admin_address(&loaded.config, &origin);
-        let admin_bound = match bind(&admin_listener(&admin_address), 1) {
-            Ok(admin) => admin,
-            Err(e) => {
-                discard(bound);
-                return Err(StartError::Bind(e));
-            }
-        };
+        let (bound, admin_bound) =
+            open(&loaded, &admin_address, count, &shared.registry.secret, &mut succession.inherited)?;
+        memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let admin =
             Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
         Ok(Self {
             origin,
+            startup,
             config: loaded.config,
             snapshot: plan.snapshot,
             shared,
@@ -127,12 +167,23 @@ impl Control {
             workers,
             bound,
             listening: Vec::new(),
+            inherited: std::mem::take(&mut succession.inherited),
             admin: Some((admin_bound, admin)),
+            admin_listening: None,
             admin_address,
+            serving_admin: None,
             commands,
+            generation: succession.predecessor.as_ref().map_or(1, |predecessor| predecessor.generation + 1),
+            predecessor: succession.predecessor.take(),
+            upgrade: None,
+            succeeded: false,
+            watchdog: None,
+            watch,
+            probes: Probes::default(),
             resolver,
             desk: Some(desk),
             started: Instant::now(),
+            last_reload: None,
         })
     }
 
@@ -147,9 +198,8 @@ impl Control {
         };
         let code = runtime.block_on(self.control());
         self.logs.flush_and_close(LAST_LINES);
-        for address in self.listening.iter().chain([&self.admin_address]) {
-            remove_socket(address);
-        }
+        let all = self.listening.iter().chain(&self.admin_listening);
+        all.filter(|one| one.ours).for_each(|one| remove_socket(&one.address));
         code
     }
 
@@ -165,16 +215,39 @@ impl Control {
             tokio::task::spawn_local(desk.serve());
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
         }
-        let serving = self.serve_admin();
+        let predecessor = self.predecessor.take();
+        if let Some(predecessor) = &predecessor
+            && !predecessor.prepared(self.taken().iter())
+        {
+            tracing::warn!("the running rsp goes on without us");
+            discard(std::mem::take(&mut self.bound));
+            discard(self.admin.take().into_iter().map(|(bound, _)| bound).collect());
+            return BAD_CONFIG;
+        }
+        self.probes.settle(&self.snapshot.groups);
+        self.serving_admin = self.serve_admin();
         // Who reads that it has started may send a signal at once.
         std::mem::take(&mut self.bound).into_iter().for_each(|bound| self.listen(bound));
-        // A shell that closed its end wants no greeting.
-        let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
-        self.serve(&mut signals).await;
-        if let Some((admin, _stop)) = serving {
+        self.say_what_nobody_wants();
+        if predecessor.is_none() {
+            // A shell that closed its end wants no greeting.
+            let _ = std::io::stdout().write_all(self.origin.greeting().as_bytes());
+        }
+        for worker in &self.workers {
+            // Its answer comes after it has begun to accept.
+            worker.is_alive().await;
+        }
+        supervisor::ready(&self.summary(), predecessor.is_some());
+        self.watchdog = Some(tokio::task::spawn_local(supervisor::keep_alive(self.workers.clone())));
+        if predecessor.is_none_or(Predecessor::ready) {
+            self.serve(&mut signals).await;
+        } else {
+            self.drain(&mut signals).await;
+        }
+        if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
-            admin.drain.begin();
-            let _ = tokio::time::timeout(LAST_ANSWERS, admin.drain.emptied()).await;
+            worker.drain.begin();
+            let _ = tokio::time::timeout(LAST_ANSWERS, worker.drain.emptied()).await;
         }
         ENDED
     }
@@ -186,24 +259,32 @@ impl Control {
                 wish = signals.next() => match wish {
                     Wish::Reload => drop(self.reload().await),
                     Wish::Reopen => self.logs.reopen(),
+                    Wish::Upgrade => self.begin_upgrade(None),
                     Wish::Drain => return self.drain(signals).await,
                 },
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => drop(answer.send(self.reload().await)),
+                    Command::Upgrade(answer) => self.begin_upgrade(Some(answer)),
                     Command::Status(answer) => drop(answer.send(self.status())),
                     Command::Drain => return self.drain(signals).await,
-                    Command::Stop => return,
+                    Command::Stop => return self.stop(),
                 },
+                outcome = Upgrading::outcome(&mut self.upgrade) => if self.end_upgrade(outcome).await {
+                    return self.drain(signals).await;
+                },
+                () = Watch::changed(&mut self.watch), if self.upgrade.is_none() => {
+                    tracing::info!("the config has changed");
+                    drop(self.reload().await);
+                }
             }
         }
     }
 
     /// Serves the admin API on this thread, through the same codec as every site, until the sender is dropped.
-    fn serve_admin(&mut self) -> Option<(Rc<Worker>, oneshot::Sender<()>)> {
-        let (bound, admin) = self.admin.take()?;
-        let share = bound.shares.into_iter().next()?;
-        let shared = route::Shared { registry: &self.shared.registry, metrics: &self.shared.metrics, logs: &self.logs };
-        let snapshot = match Snapshot::serving(Handler::Admin(admin), &shared) {
+    fn serve_admin(&mut self) -> Option<ServingAdmin> {
+        let (Bound { address, shares, sockets, ours, .. }, admin) = self.admin.take()?;
+        self.admin_listening = Some(Heirloom { address: self.admin_address.clone(), sockets, ours });
+        let snapshot = match Snapshot::serving(Handler::Admin(Box::new(admin)), &lasting(&self.shared, &self.logs)) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(e) => {
                 tracing::error!("no admin API: {e}");
@@ -213,174 +294,142 @@ impl Control {
         let current = Current { snapshot, engine: None };
         let worker = Worker::new(current, Arc::clone(&self.shared.registry), Arc::clone(&self.shared.metrics));
         let counts = self.shared.metrics.listener("admin");
-        let origin = Rc::new(protocol::Origin { address: bound.address, counts });
+        let origin = Rc::new(protocol::Origin { address, counts });
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(share, origin, Rc::clone(&worker), Arc::default(), stopped);
-        tokio::task::spawn_local(async move {
+        let accepting = accept(shares.into_iter().next()?, origin, Rc::clone(&worker), Arc::default(), stopped);
+        let accepting = tokio::task::spawn_local(async move {
             if let Err(e) = accepting.await {
                 tracing::error!("the admin API ended: {e}");
             }
         });
-        Some((worker, stop))
+        Some(ServingAdmin { worker, accepting: Some((stop, accepting)) })
     }
 
     /// Lets every worker accept from an address, and says so.
-    fn listen(&mut self, bound: Bound) {
+    pub(super) fn listen(&mut self, bound: Bound) {
         // The first line of this shape is what scripts wait for.
         let place = match &bound.address {
             Address::Tcp(address) => format!("port {}", address.port()),
             Address::Unix(path) => format!("unix:{}", path.display()),
         };
         let address = bound.spec.address;
-        for (worker, share) in self.workers.iter().zip(bound.shares) {
+        for (worker, share) in self.workers.iter().cycle().zip(bound.shares) {
             worker.tell(Message::Listen(address.clone(), share));
         }
-        self.listening.push(address);
+        self.listening.push(Heirloom { address, sockets: bound.sockets, ours: bound.ours });
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{} Started.  Listening on {place}.", timestamp()).and_then(|()| out.flush());
     }
 
-    /// Swaps the running config for what the file says now; the error is the diagnostic, and nothing has changed.
-    async fn reload(&mut self) -> Result<String, String> {
-        let outcome = self.try_reload().await;
-        let counter =
-            if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
-        counter.inc();
-        match &outcome {
-            Ok(warnings) if warnings.is_empty() => tracing::info!("reloaded"),
-            Ok(warnings) => tracing::warn!("reloaded\n{warnings}"),
-            Err(diagnostic) => tracing::error!("reload refused, nothing has changed\n{diagnostic}"),
-        }
-        outcome
+    /// The addresses that were open before this process began, as often as there are.
+    fn taken(&self) -> Vec<Address> {
+        let all = self.bound.iter().chain(self.admin.iter().map(|(bound, _)| bound));
+        all.filter(|bound| bound.inherited).map(|bound| bound.spec.address.clone()).collect()
     }
 
-    async fn try_reload(&mut self) -> Result<String, String> {
-        let mut loaded = load::load(&self.origin)?;
-        loaded.warnings.push_str(&self.unchangeable(&loaded.config));
-        let new = loaded.config.listeners.iter().filter(|listener| !self.listening.contains(&listener.address));
-        let bound = bind_all(new, self.workers.len()).map_err(|e| format!("{e}\n"))?;
-        match self.prepare(&loaded).await {
-            Ok(snapshot) => self.snapshot = snapshot,
-            Err(e) => {
-                discard(bound);
-                // The refused config's upstreams took the places of those that go on running.
-                self.shared.registry.settle(&self.snapshot.groups);
-                return Err(e);
-            }
+    /// What is inherited and not in the config: a predecessor's is closed, once it has emptied it; the service
+    /// manager's stays for a later reload.
+    fn say_what_nobody_wants(&mut self) {
+        for address in self.inherited.close_ours() {
+            tracing::info!("{address} is listened on no more");
         }
-        self.resolver.use_servers(&loaded.config.resolver);
-        self.workers.iter().for_each(|worker| worker.tell(Message::Commit));
-        self.shared.registry.settle(&self.snapshot.groups);
-        bound.into_iter().for_each(|bound| self.listen(bound));
-        let wanted: Vec<_> = loaded.config.listeners.iter().map(|listener| &listener.address).collect();
-        self.listening.retain(|address| {
-            let stays = wanted.contains(&address);
-            if !stays {
-                self.workers.iter().for_each(|worker| worker.tell(Message::Unlisten(address.clone())));
-                remove_socket(address);
-            }
-            stays
+        for Heirloom { address, .. } in self.inherited.waiting() {
+            tracing::warn!("no `listen` names the inherited socket {address}: whoever connects to it waits in vain");
+        }
+    }
+
+    pub(super) fn status(&self) -> serde_json::Value {
+        status::status(&status::Facts {
+            config: &self.config,
+            file: self.origin.file(),
+            shared: &self.shared,
+            workers: self.workers.len(),
+            generation: self.generation,
+            uptime: self.started.elapsed(),
+            last_reload: self.last_reload.as_ref(),
+        })
+    }
+
+    /// One line for the service manager.
+    pub(super) fn summary(&self) -> String {
+        let (sites, addresses) = (self.config.sites.len(), self.listening.len());
+        format!("serving; sites: {sites}, addresses: {addresses}, generation: {}", self.generation)
+    }
+}
+
+impl ServingAdmin {
+    /// Leaves what comes from now on to a successor; whoever has asked already gets the answer from us.
+    pub async fn hand_over(&mut self) {
+        let Some((stop, accepting)) = self.accepting.take() else { return };
+        // A listener that has failed has nothing to hand over.
+        let _ = stop.send(HandedOver);
+        let _ = accepting.await;
+        self.worker.drain.begin();
+    }
+}
+
+/// Binds every address, the admin API's last, and gives up root if the config says so.
+fn open(
+    loaded: &Loaded,
+    admin_address: &Address,
+    workers: usize,
+    secret: &Secret,
+    inherited: &mut Inherited,
+) -> Result<(Vec<Bound>, Bound), StartError> {
+    let mut all = bind_all(loaded.config.listeners.iter(), workers, inherited).map_err(StartError::Bind)?;
+    let admin = match bind(&admin_listener(admin_address), 1, inherited) {
+        Ok(admin) => admin,
+        Err(e) => {
+            discard(all);
+            return Err(StartError::Bind(e));
+        }
+    };
+    all.push(admin);
+    if let Some(identity) = &loaded.identity {
+        let own = all.iter().filter(|bound| bound.ours).map(|bound| &bound.address);
+        let assumed = identity.assume(|user, group| {
+            own.clone().try_for_each(|address| give_socket(address, user, group))?;
+            secret.give(user, group)
         });
-        self.config = loaded.config;
-        Ok(loaded.warnings)
-    }
-
-    /// Warnings about what stays as it was, whatever the new config says.
-    fn unchangeable(&self, new: &Config) -> String {
-        let mut warnings = String::new();
-        if new.workers != self.config.workers {
-            warnings.push_str("warning: `workers` can't change on reload; it stays as it was\n");
-        }
-        let new_token = new.admin.token != self.config.admin.token;
-        if new_token || admin_address(new, &self.origin) != self.admin_address {
-            warnings.push_str("warning: `admin` can't change on reload; its address and token stay as they were\n");
-        }
-        let changed =
-            |new: &&Listener| self.config.listeners.iter().any(|old| old.address == new.address && old != *new);
-        for Listener { address, .. } in new.listeners.iter().filter(changed) {
-            warnings +=
-                &format!("warning: the options of `listen` {address} can't change on reload; they stay as they were\n");
-        }
-        warnings
-    }
-
-    /// Builds what `loaded` declares, and lets every worker get ready for it.
-    async fn prepare(&self, loaded: &Loaded) -> Result<Arc<Snapshot>, String> {
-        let plan = plan(loaded, &self.shared, &self.logs)?;
-        for worker in &self.workers {
-            worker.prepare(plan.clone()).await?;
-        }
-        Ok(plan.snapshot)
-    }
-
-    /// Ends what is idle, waits for what is busy, and gives up after `drain`, at a second signal or at `rsp stop`.
-    async fn drain(&mut self, signals: &mut Signals) {
-        tracing::info!("draining for {:?} at most", self.config.drain);
-        let emptied: Vec<_> = self.workers.iter().map(Handle::drain).collect();
-        let all = async {
-            for worker in emptied {
-                // A worker that is gone is empty.
-                let _ = worker.await;
-            }
-        };
-        let mut all = std::pin::pin!(all);
-        let mut too_long = std::pin::pin!(tokio::time::sleep(self.config.drain));
-        loop {
-            tokio::select! {
-                () = &mut all => return tracing::info!("drained"),
-                () = &mut too_long => return tracing::warn!("the drain took too long; closing what is left"),
-                wish = signals.next() => match wish {
-                    Wish::Drain => return tracing::warn!("told twice; closing what is left"),
-                    Wish::Reopen => self.logs.reopen(),
-                    Wish::Reload => tracing::warn!("draining: there will be no reload"),
-                },
-                Some(command) = self.commands.recv() => match command {
-                    Command::Stop => return tracing::warn!("told to stop; closing what is left"),
-                    Command::Drain => {}
-                    Command::Status(answer) => drop(answer.send(self.status())),
-                    Command::Reload(answer) => drop(answer.send(Err("draining: there will be no reload\n".to_owned()))),
-                },
-            }
+        if let Err(e) = assumed {
+            discard(all);
+            return Err(StartError::Config(format!("error: can't become {}: {e}", identity.name())));
         }
     }
-
-    fn status(&self) -> serde_json::Value {
-        status::status(&self.config, &self.shared, self.workers.len(), self.started.elapsed())
+    match all.pop() {
+        Some(admin) => Ok((all, admin)),
+        None => Err(StartError::Config("error: no admin socket".to_owned())),
     }
 }
 
-impl Handle {
-    fn tell(&self, message: Message) {
-        // A worker that panicked has no inbox; the others go on.
-        if let Err(e) = self.inbox.try_send(message) {
-            tracing::error!("a worker takes no message: {e}");
-        }
+/// What a worker needs for a config.
+pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
+    if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
+        shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
     }
-
-    async fn prepare(&self, plan: Plan) -> Result<(), String> {
-        let (answer, outcome) = oneshot::channel();
-        self.tell(Message::Prepare(plan, answer));
-        outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
-    }
-
-    fn drain(&self) -> oneshot::Receiver<()> {
-        let (answer, emptied) = oneshot::channel();
-        self.tell(Message::Drain(answer));
-        emptied
-    }
-}
-
-fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
-    let parts = route::Shared { registry: &shared.registry, metrics: &shared.metrics, logs };
-    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &parts).map_err(|e| format!("{e}\n"))?;
+    let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
 }
 
-fn admin_address(config: &Config, origin: &Origin) -> Address {
+/// What outlives a snapshot.
+fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
+    let Shared { registry, limiters, metrics, auth, .. } = shared;
+    route::Shared { registry, metrics, limiters, logs, auth }
+}
+
+pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {
     config.admin.address.clone().unwrap_or_else(|| Address::Unix(origin.admin_socket()))
 }
 
 fn admin_listener(address: &Address) -> Listener {
     Listener { address: address.clone(), mode: 0o600, backlog: 64 }
+}
+
+/// What sticky cookies are made with; it stays where it was for as long as the process runs.
+fn secret(config: &Config, origin: &Origin) -> Secret {
+    Secret::at(secret_path(&match &config.admin.address {
+        Some(Address::Unix(path)) => path.clone(),
+        Some(Address::Tcp(_)) | None => origin.admin_socket(),
+    }))
 }

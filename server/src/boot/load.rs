@@ -1,9 +1,15 @@
 //! A config file, or the text of a one-line command, becomes a checked config.
 
-use std::{fmt::Write, path::PathBuf, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rsp_core::config::{self, Config, Context};
 
+use super::identity::Identity;
 use crate::{error, script};
 
 /// Where a config comes from.
@@ -30,8 +36,21 @@ pub struct Loaded {
     pub config: Arc<Config>,
     /// The texts it was evaluated from.
     pub sources: Arc<script::Sources>,
+    /// Every file that was read for it, the config file first: what it requires and includes, and what it names, as
+    /// error pages.
+    pub files: Vec<PathBuf>,
+    /// Whom to run as.
+    pub identity: Option<Identity>,
     /// Rendered warnings; empty if there are none.
     pub warnings: String,
+}
+
+/// Why there is no config.
+pub struct Refused {
+    /// Rendered.
+    pub diagnostic: String,
+    /// The files that were read, or asked for in vain, as far as it came.
+    pub files: Vec<PathBuf>,
 }
 
 impl Origin {
@@ -40,6 +59,13 @@ impl Origin {
         match self {
             Self::File(path) => crate::handler::admin::default_admin_path(path),
             Self::Command { admin, .. } => admin.clone(),
+        }
+    }
+
+    pub(super) fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Command { .. } => None,
         }
     }
 
@@ -57,22 +83,47 @@ pub fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Evaluates and checks; the error is the rendered diagnostic.
-pub fn load(origin: &Origin) -> Result<Loaded, String> {
+/// Evaluates and checks.
+pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     let evaluated = match origin {
         Origin::File(path) => script::load(path),
         Origin::Command { text, folder, .. } => script::load_text(text, folder),
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let context = Context { folder: &folder, admin_socket: &admin, probe: &script::probe };
-    let script::Loaded { file, sources } = evaluated.map_err(|failed| failed.checked(&context).render())?;
+    let (read, identity) = (RefCell::default(), RefCell::default());
+    let context = Context {
+        folder: &folder,
+        admin_socket: &admin,
+        probe: &script::probe,
+        real: &script::real,
+        read: &|path, most| {
+            Vec::push(&mut read.borrow_mut(), path.to_owned());
+            script::read_file(path, most)
+        },
+        account: &|name, group| {
+            let found = Identity::find(name, group)?;
+            identity.replace(Some(found));
+            Ok(())
+        },
+    };
+    let script::Loaded { file, sources } = evaluated.map_err(|failed| {
+        let files: Vec<_> = failed.sources.iter().map(|source| source.path.clone()).collect();
+        let diagnostic = failed.checked(&context).render();
+        Refused { diagnostic, files: [files, read.take()].concat() }
+    })?;
+    let checked = config::check(&file, &context);
+    let files = [sources.paths().map(Path::to_owned).collect(), read.take()].concat();
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
-    match config::check(&file, &context) {
-        Ok((config, warnings)) => {
-            Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), warnings: render(&warnings) })
-        }
-        Err(found) => Err(render(&found)),
+    match checked {
+        Ok((config, warnings)) => Ok(Loaded {
+            config: Arc::new(config),
+            sources: Arc::new(sources),
+            files,
+            identity: identity.take(),
+            warnings: render(&warnings),
+        }),
+        Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
 }
 
@@ -100,12 +151,17 @@ fn chain(chain: &config::Chain) -> String {
     let filters = chain.filters.iter().map(|filter| match filter {
         config::Filter::Allow(_) => "allow, ",
         config::Filter::Deny(_) => "deny, ",
+        config::Filter::Auth(_) => "auth, ",
         config::Filter::Headers(_) => "headers, ",
+        config::Filter::Limit(_) => "limit, ",
+        config::Filter::Cors(_) => "cors, ",
+        config::Filter::Rewrite(_) => "rewrite, ",
         config::Filter::Function(_) => "function, ",
     });
     let handler = match &chain.handler {
         config::Handler::Proxy(proxy) => format!("proxy {}", proxy.upstream.name),
         config::Handler::Files(files) => format!("files {}", files.root.display()),
+        config::Handler::Fastcgi(fastcgi) => format!("fastcgi {}", fastcgi.upstream.name),
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
         config::Handler::Function(_) => "function".to_owned(),

@@ -13,6 +13,8 @@ pub enum Wish {
     Drain,
     /// USR1
     Reopen,
+    /// USR2
+    Upgrade,
 }
 
 /// The signals rsp answers to.
@@ -21,6 +23,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reopen: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -31,6 +34,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -41,6 +45,7 @@ impl Signals {
             _ = self.terminate.recv() => Wish::Drain,
             _ = self.interrupt.recv() => Wish::Drain,
             _ = self.reopen.recv() => Wish::Reopen,
+            _ = self.upgrade.recv() => Wish::Upgrade,
         }
     }
 }

@@ -1,54 +1,167 @@
-//! What `rsp status` shows.
+//! What `rsp status` shows, as the JSON of `GET /status`; its names are promises.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use rsp_core::config::Config;
+use rsp_core::config::{self, Config};
 use serde_json::{Value, json};
 
 use super::worker::Shared;
+use crate::upstream::Group;
+
+/// Sites and upstreams that are listed, the busiest ones: more are counted only.
+const LISTED_MAX: usize = 1000;
+
+/// Endpoints of one upstream that are listed.
+const ENDPOINTS_MAX: usize = 256;
+
+/// What the control thread knows of this rsp.
+pub struct Facts<'a> {
+    /// The running config.
+    pub config: &'a Config,
+    /// Its file; None for a one-line command.
+    pub file: Option<&'a Path>,
+    /// Counters, upstreams and connections.
+    pub shared: &'a Shared,
+    /// How many.
+    pub workers: usize,
+    /// Counts the processes of a row of upgrades, from 1.
+    pub generation: u64,
+    /// Since the start.
+    pub uptime: Duration,
+    /// None: there was none.
+    pub last_reload: Option<&'a Reload>,
+}
+
+/// How a reload went.
+pub struct Reload {
+    /// When, in words.
+    pub at: String,
+    /// The first line of the diagnostic of one that was refused.
+    pub refused: Option<String>,
+}
 
 /// The state of this rsp as JSON.
-pub fn status(config: &Config, shared: &Shared, workers: usize, uptime: Duration) -> Value {
-    let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
-    let sites: Vec<_> = config
-        .sites
-        .iter()
-        .map(|site| {
-            let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
-            json!({ "hosts": hosts, "routes": site.routes.len() })
-        })
-        .collect();
+pub fn status(facts: &Facts<'_>) -> Value {
+    let Facts { config, shared, .. } = facts;
+    // Of one whose names DNS answers, the group that has the endpoints.
+    let live = |group: std::sync::Arc<Group>| group.live().unwrap_or(group);
+    let groups: Vec<_> = shared.registry.declared().into_iter().map(live).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "uptime_seconds": uptime.as_secs(),
-        "workers": workers,
-        "listeners": listeners,
-        "sites": sites,
-        "upstreams": upstreams(shared),
+        "generation": facts.generation,
+        "uptime_seconds": facts.uptime.as_millis() as f64 / 1e3,
+        "workers": facts.workers,
+        "config": facts.file.map(|file| file.display().to_string()),
+        "last_reload": facts.last_reload.map(reload),
         "connections": shared.connections.open(),
+        // Whoever asks is none that is served.
+        "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
+        "tunnels": shared.metrics.tunnels_open.get(),
+        "listeners": listeners(facts),
+        "sites": sites(facts),
+        "sites_total": config.sites.len(),
+        "upstreams": upstreams(facts, &groups),
+        "upstreams_total": groups.len(),
     })
 }
 
-fn upstreams(shared: &Shared) -> Vec<Value> {
-    let now = crate::upstream::since_start(tokio::time::Instant::now());
-    let groups = shared.registry.declared();
-    let endpoint = |group: &crate::upstream::Group, index: usize| {
-        let endpoint = &group.endpoints[index];
+fn reload(reload: &Reload) -> Value {
+    let result = if reload.refused.is_some() { "refused" } else { "ok" };
+    json!({ "time": reload.at, "result": result, "message": reload.refused })
+}
+
+fn listeners(facts: &Facts<'_>) -> Vec<Value> {
+    let listener = |listener: &config::Listener| {
+        let address = listener.address.to_string();
+        let counts = facts.shared.metrics.listener(&address);
         json!({
-            "name": &*endpoint.names.endpoint,
-            "available": group.balance.is_available(index, now),
-            "in_flight": endpoint.state.in_flight(),
-            "ejections": endpoint.state.ejections(),
+            "address": address,
+            "open": counts.open.get(),
+            "accepted": counts.accepted.get(),
+            "refused": counts.refused.get(),
         })
     };
-    groups
-        .iter()
-        .map(|group| {
-            let live = group.live();
-            let group = live.as_ref().unwrap_or(group);
-            let endpoints: Vec<_> = (0..group.endpoints.len()).map(|index| endpoint(group, index)).collect();
-            json!({ "name": &*group.name, "endpoints": endpoints })
+    facts.config.listeners.iter().take(LISTED_MAX).map(listener).collect()
+}
+
+/// The busiest sites; of those that are as busy, the first ones of the file.
+fn sites(facts: &Facts<'_>) -> Vec<Value> {
+    let answers = facts.shared.metrics.answers_by_site();
+    let mut sites: Vec<_> = facts.config.sites.iter().map(|site| (site, answered(&answers, site))).collect();
+    sites.sort_by_key(|(_, classes)| std::cmp::Reverse(classes.iter().sum::<u64>()));
+    let site = |(site, classes): (&config::Site, [u64; 5])| {
+        let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
+        let [_, ok, redirects, client_errors, server_errors] = classes;
+        json!({
+            "hosts": hosts,
+            "routes": site.routes.len(),
+            "requests": classes.iter().sum::<u64>(),
+            "2xx": ok,
+            "3xx": redirects,
+            "4xx": client_errors,
+            "5xx": server_errors,
         })
-        .collect()
+    };
+    sites.into_iter().take(LISTED_MAX).map(site).collect()
+}
+
+fn answered(answers: &std::collections::HashMap<String, [u64; 5]>, site: &config::Site) -> [u64; 5] {
+    // A site is counted under its first host.
+    let name = site.hosts.first().filter(|_| !answers.is_empty());
+    name.and_then(|host| answers.get(&host.to_string())).copied().unwrap_or_default()
+}
+
+/// The busiest upstreams; of those that are as busy, in the order of their names.
+fn upstreams(facts: &Facts<'_>, groups: &[std::sync::Arc<Group>]) -> Vec<Value> {
+    let now = crate::upstream::since_start(tokio::time::Instant::now());
+    let requests = |group: &Group| group.endpoints.iter().map(|endpoint| endpoint.state.requests()).sum::<u64>();
+    let mut busiest: Vec<_> = groups.iter().map(|group| (group, requests(group))).collect();
+    busiest.sort_by_key(|(_, requests)| std::cmp::Reverse(*requests));
+    let upstream = |(group, requests): (&std::sync::Arc<Group>, u64)| {
+        let counts = facts.shared.metrics.upstream(&group.name);
+        let endpoints = 0..group.endpoints.len().min(ENDPOINTS_MAX);
+        json!({
+            "name": &*group.name,
+            "requests": requests,
+            "retries": counts.retries.get(),
+            "queued": group.balance.lasting().room.waiting(),
+            "connections_opened": counts.opened.get(),
+            "connections_idle": counts.idle.get(),
+            "endpoints": endpoints.map(|index| endpoint(group, index, now)).collect::<Vec<_>>(),
+            "endpoints_total": group.endpoints.len(),
+        })
+    };
+    busiest.into_iter().take(LISTED_MAX).map(upstream).collect()
+}
+
+fn endpoint(group: &Group, index: usize, now: Duration) -> Value {
+    let (endpoint, spec) = (&group.endpoints[index], &group.spec.endpoints[index]);
+    let (state, seconds) = state(group, index, now);
+    json!({
+        "name": &*endpoint.names.endpoint,
+        "available": group.balance.is_available(index, now),
+        "state": state,
+        "state_seconds": seconds,
+        "in_flight": endpoint.state.in_flight(),
+        "requests": endpoint.state.requests(),
+        "failures": endpoint.state.failures(),
+        "connect_failures": endpoint.counts.connect_failures.get(),
+        "ejections": endpoint.state.ejections(),
+        "weight": spec.weight,
+        "backup": spec.backup,
+    })
+}
+
+/// One word for what an endpoint is in, and how many seconds that will last where it is known: every state that a group
+/// can have is named here.
+fn state(group: &Group, index: usize, now: Duration) -> (&'static str, Option<u64>) {
+    let left = group.endpoints[index].state.ejected_for(now);
+    if group.endpoints[index].state.is_down() {
+        return ("down", None);
+    }
+    match left.is_zero() || group.balance.is_available(index, now) {
+        true => ("up", None),
+        false => ("ejected", Some(left.as_millis().div_ceil(1000) as u64)),
+    }
 }

@@ -5,10 +5,12 @@ use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
 use rsp_core::config::Address;
 use tokio::sync::{mpsc, oneshot};
 
+use super::memory;
 use crate::{
     dispatch::{Current, Worker},
-    limit::Connections,
-    listen::{Share, accept},
+    filter::auth,
+    limit::{Connections, Limiters},
+    listen::{HandedOver, Share, accept},
     observe::Metrics,
     protocol::Origin,
     route::Snapshot,
@@ -21,8 +23,12 @@ use crate::{
 pub struct Shared {
     /// Upstreams by name.
     pub registry: Arc<Registry>,
+    /// Limits by name.
+    pub limiters: Arc<Limiters>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
+    /// Who was let pass by `auth`.
+    pub auth: Arc<auth::Known>,
     /// Open connections of the process.
     pub connections: Arc<Connections>,
 }
@@ -40,12 +46,16 @@ pub struct Plan {
 pub enum Message {
     /// Get ready for another config, and say whether that worked.
     Prepare(Plan, oneshot::Sender<Result<(), String>>),
-    /// Serve from what was prepared.
-    Commit,
-    /// Accept from one more address.
+    /// Serve from what was prepared; answer when the old one is let go of.
+    Commit(oneshot::Sender<()>),
+    /// Accept from one more socket of an address.
     Listen(Address, Share),
     /// Empty and close an address.
     Unlisten(Address),
+    /// Close an address at once: a successor accepts from its queue.
+    HandOver(Address),
+    /// Say that you are alive.
+    Ping(oneshot::Sender<()>),
     /// Stop accepting, end what is idle; answer when no connection is left.
     Drain(oneshot::Sender<()>),
 }
@@ -55,6 +65,7 @@ pub enum Message {
 const INBOX_MAX: usize = 65_536;
 
 /// The control thread's end of a worker.
+#[derive(Clone)]
 pub struct Handle {
     /// Where messages go.
     pub inbox: mpsc::Sender<Message>,
@@ -85,10 +96,21 @@ pub fn spawn(number: usize, plan: Plan, shared: Shared) -> Result<Handle, String
     Ok(Handle { inbox })
 }
 
+/// A config that makes us panic is refused; the worker goes on with the one it has.
+fn unharmed<T>(prepare: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What a panic leaves half done is dropped with the closure; nothing outside of it has been touched.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare));
+    outcome.unwrap_or_else(|_| Err("a worker panicked over this config; please report it\n".to_owned()))
+}
+
 fn prepare(plan: Plan) -> Result<Current, String> {
     let engine = match plan.sources {
         None => None,
-        Some(sources) => Some(Rc::new(engine(&sources, &plan.snapshot)?)),
+        Some(sources) => {
+            let engine = Rc::new(engine(&sources, &plan.snapshot)?);
+            memory::give_back();
+            Some(engine)
+        }
     };
     Ok(Current { snapshot: plan.snapshot, engine })
 }
@@ -101,25 +123,35 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     let worker = Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics));
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
-    let mut listening: HashMap<Address, oneshot::Sender<()>> = HashMap::new();
+    tokio::task::spawn_local(crate::handler::sweep_for_ever());
+    let mut listening: HashMap<Address, Vec<oneshot::Sender<HandedOver>>> = HashMap::new();
     let mut prepared = None;
     while let Some(message) = messages.recv().await {
         match message {
             Message::Prepare(plan, answer) => {
-                let outcome = prepare(plan).map(|current| prepared = Some(current));
+                let outcome = unharmed(|| prepare(plan)).map(|current| prepared = Some(current));
                 // A control thread that gave up on the reload needs no answer.
                 let _ = answer.send(outcome);
             }
-            Message::Commit => {
+            Message::Commit(done) => {
                 if let Some(current) = prepared.take() {
                     worker.replace(current);
                 }
+                let _ = done.send(());
             }
             Message::Listen(address, share) => {
                 let stop = open(share, &address, &worker, &shared);
-                listening.insert(address, stop);
+                listening.entry(address).or_default().push(stop);
             }
             Message::Unlisten(address) => drop(listening.remove(&address)),
+            Message::HandOver(address) => {
+                for stop in listening.remove(&address).into_iter().flatten() {
+                    // One that has ended has nothing to hand over.
+                    let _ = stop.send(HandedOver);
+                }
+            }
+            // A control thread that waits no longer needs no answer.
+            Message::Ping(alive) => drop(alive.send(())),
             Message::Drain(emptied) => {
                 listening.clear();
                 drain(&worker, emptied);
@@ -128,7 +160,45 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     }
 }
 
-fn open(share: Share, address: &Address, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<()> {
+impl Handle {
+    /// Queues a message.
+    pub fn tell(&self, message: Message) {
+        // A worker that panicked has no inbox; the others go on.
+        if let Err(e) = self.inbox.try_send(message) {
+            tracing::error!("a worker takes no message: {e}");
+        }
+    }
+
+    /// Lets the worker get ready for another config.
+    pub async fn prepare(&self, plan: Plan) -> Result<(), String> {
+        let (answer, outcome) = oneshot::channel();
+        self.tell(Message::Prepare(plan, answer));
+        outcome.await.map_err(|_| "a worker has ended\n".to_owned())?
+    }
+
+    /// Lets the worker serve from what it has prepared; resolves when it has let go of the old one.
+    pub async fn commit(&self) {
+        let (answer, committed) = oneshot::channel();
+        self.tell(Message::Commit(answer));
+        // A worker that has ended serves nothing.
+        let _ = committed.await;
+    }
+
+    /// Resolves when no connection is left, or the worker is gone.
+    pub fn drain(&self) -> oneshot::Receiver<()> {
+        let (answer, emptied) = oneshot::channel();
+        self.tell(Message::Drain(answer));
+        emptied
+    }
+
+    /// Whether the worker has come to this message; false: it is gone.
+    pub async fn is_alive(&self) -> bool {
+        let (answer, alive) = oneshot::channel();
+        self.inbox.try_send(Message::Ping(answer)).is_ok() && alive.await.is_ok()
+    }
+}
+
+fn open(share: Share, address: &Address, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
     let (stop, stopped) = oneshot::channel();
     let counts = shared.metrics.listener(&address.to_string());
     let origin = Rc::new(Origin { address: address.clone(), counts });
@@ -151,4 +221,16 @@ fn drain(worker: &Rc<Worker>, emptied: oneshot::Sender<()>) {
         worker.drain.emptied().await;
         let _ = emptied.send(());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_over_a_config_is_a_refusal() {
+        let refused = unharmed(|| -> Result<(), String> { panic!("over the config") });
+        assert!(refused.unwrap_err().contains("panicked"));
+        assert_eq!(unharmed(|| Ok(1)), Ok(1));
+    }
 }

@@ -17,7 +17,10 @@ const CONFIG: &str = include_str!("demo.lua");
 /// Runs the demo until it is told to end. `listen` is an address as in a config, `admin` the admin socket's path.
 pub fn run(listen: &str, admin: PathBuf) -> ExitCode {
     match raise(listen) {
-        Ok(text) => boot::run(Origin::Command { text, folder: PathBuf::from("/"), admin, greeting: greeting(listen) }),
+        Ok(text) => {
+            let greeting = greeting(listen);
+            boot::run(Origin::Command { text, folder: PathBuf::from("/"), admin, greeting }, false)
+        }
         Err(e) => {
             eprintln!("the demo's own servers can't start: {e}");
             ExitCode::from(boot::CANNOT_LISTEN)

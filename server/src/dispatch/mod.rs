@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every request ends in exactly one answer and one line of the log, whatever failed.
 
+mod page;
 mod refusal;
 mod ticket;
 
@@ -10,15 +11,16 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
     config::{Address, FunctionId, Limits},
+    cors,
     frame::http1::Framing,
     route::{Params, Path},
 };
 
-use self::ticket::Place;
 pub use self::ticket::Ticket;
+use self::{page::Asking, ticket::Place};
 use crate::{
-    error::{Fault, Kind},
-    filter::Filter,
+    error::{Fault, Kind, Whose},
+    filter::{Filter, Pass, Refusal, auth::Auth},
     handler::{Context, Handler},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -97,20 +99,36 @@ impl Worker {
         if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
             self.metrics.script_errors.inc();
         }
-        let response = outcome.unwrap_or_else(|refused| Box::new(refusal::respond(refused, &mut ticket)));
+        let response = match outcome {
+            Ok(response) => response,
+            // Boxed, so that requests that go well don't pay for its state.
+            Err(refused) => Box::new(Box::pin(refusal::respond(refused, &mut ticket, &self.metrics)).await),
+        };
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
     }
 
     /// Answers what never became a request.
     pub fn refuse(&self, fault: Fault, peer: Peer) -> Answer {
-        self.fail(Ticket::unknown(peer, &self.current().snapshot.nowhere), fault)
+        let mut ticket = Ticket::unknown(peer, &self.current().snapshot.nowhere);
+        let response = Box::new(refusal::respond_at_once(fault.into(), &mut ticket));
+        Answer { response, ticket, write_timeout: Limits::default().write_timeout }
     }
 
     /// Answers a request whose response failed before a byte of it was out.
-    pub fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
-        let response = Box::new(refusal::respond(fault.into(), &mut ticket));
+    pub async fn fail(&self, mut ticket: Ticket, fault: Fault) -> Answer {
+        self.broke_off(&ticket, &fault);
+        let response = Box::new(refusal::respond(fault.into(), &mut ticket, &self.metrics).await);
         Answer { response, ticket, write_timeout: Limits::default().write_timeout }
+    }
+
+    /// Hears why an answer ended before its end; an upstream's own fault counts against its endpoint.
+    pub fn broke_off(&self, ticket: &Ticket, fault: &Fault) {
+        if fault.kind.whose() == Whose::Upstream
+            && let Some(names) = ticket.answered_by()
+        {
+            self.registry.blame(names);
+        }
     }
 
     /// Finds the route and applies the site's limits.
@@ -122,28 +140,41 @@ impl Worker {
     ) -> Result<(Arc<Route>, Params, Option<Rc<Engine>>), Refused> {
         let current = self.current();
         let target = request.head.target.clone();
-        let path = Path::new(target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+        let nowhere = || Arc::clone(&current.snapshot.nowhere);
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let found = current.snapshot.find(listener, host, &request.head.method, &path).await;
+        let method = &request.head.method;
+        let wanted = cors::preflighted(method, &request.head.headers);
+        let preflight = |path: &Path<'_>| current.snapshot.find_preflight(listener, host, &wanted?, path);
+        let found = match Path::new(target.path()) {
+            Ok(path) => Ok(match preflight(&path) {
+                Some(found) => found,
+                None => current.snapshot.find(listener, host, method, &path).await,
+            }),
+            Err(e) => Err(e),
+        };
         let (site, refused) = match found {
-            Found::Route(route, params) => {
+            Ok(Found::Route(route, params)) => {
                 ticket.log_to(&route.site, request);
+                if route.site.errors_ask {
+                    ticket.ask_later(Asking::new(request, &params, current.engine.as_ref()));
+                }
                 if let Err(fault) = apply_limits(request, &route.site.limits) {
                     ticket.came_to(Place::Route(route));
                     return Err(fault.into());
                 }
                 return Ok((route, params, current.engine.clone()));
             }
-            Found::NoSite => {
-                let nowhere = Arc::clone(&current.snapshot.nowhere);
-                (nowhere, Fault::new(Kind::NotFound, "no site has this host").into())
-            }
-            Found::NoRoute(site) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
-            Found::Ambiguous(site) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
-            Found::MethodNotAllowed(site, methods) => (site, Refused::Method(methods)),
-            Found::AddSlash(site) => (site, Refused::AddSlash(with_slash(&target))),
+            Err(e) => (nowhere(), Fault::new(Kind::Malformed, e.to_string()).into()),
+            Ok(Found::NoSite) => (nowhere(), Fault::new(Kind::NotFound, "no site has this host").into()),
+            Ok(Found::NoRoute(site)) => (site, Fault::new(Kind::NotFound, "no route has this path").into()),
+            Ok(Found::Ambiguous(site)) => (site, Fault::new(Kind::Malformed, "the path could mean two routes").into()),
+            Ok(Found::MethodNotAllowed(site, methods)) => (site, Refused::Method(methods)),
+            Ok(Found::AddSlash(site)) => (site, Refused::AddSlash(with_slash(&target))),
         };
         ticket.log_to(&site, request);
+        if site.errors_ask {
+            ticket.ask_later(Asking::new(request, &Params::default(), current.engine.as_ref()));
+        }
         ticket.came_to(Place::Site(site));
         Err(refused)
     }
@@ -159,19 +190,30 @@ impl Worker {
     ) -> Result<Box<Response>, Refused> {
         let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
         let mut made = None;
-        let mut passed = 0;
-        for filter in &route.filters {
-            passed += 1;
+        let mut passed = route.filters.len();
+        for (index, filter) in route.filters.iter().enumerate() {
             match filter {
                 Filter::Function(id) => {
                     let (given_back, outcome) = call(&engine, *id, request, route, params).await;
                     request = given_back;
                     if let Outcome::Handler(handler) = outcome? {
                         made = Some(Handler::made(&handler, &self.registry));
+                        passed = index;
                         break;
                     }
                 }
-                filter => filter.inward(&mut request)?,
+                filter => {
+                    // One that waits has an arm like the function's, boxed: its wait must not grow every request's future.
+                    let pass = match filter {
+                        Filter::Auth(auth) => Box::pin(authorize(auth, &mut request, &context, ticket)).await?,
+                        filter => filter.inward(&mut request, &context, ticket.kept())?,
+                    };
+                    match pass {
+                        Pass::Go => {}
+                        Pass::Answer(response) => return Ok(outward(&route.filters[..index], response, ticket)),
+                        Pass::Refuse(refusal) => return Err(Refused::ByFilter(refusal)),
+                    }
+                }
             }
         }
         if let (None, Handler::Function(id)) = (&made, &route.handler) {
@@ -183,18 +225,37 @@ impl Worker {
             };
         }
         let handler = made.as_ref().unwrap_or(&route.handler);
-        let mut response = handler.run(request, &context).await?;
-        ticket.answered(&mut response);
-        for filter in route.filters[..passed].iter().rev() {
-            filter.outward(&mut response);
-        }
-        Ok(response)
+        let response = handler.run(request, &context).await?;
+        Ok(outward(&route.filters[..passed], response, ticket))
     }
+}
+
+/// Whether a request may pass; the log shows who sent it.
+async fn authorize(
+    auth: &Auth,
+    request: &mut Request,
+    context: &Context<'_>,
+    ticket: &mut Ticket,
+) -> Result<Pass, Fault> {
+    let mut user = None;
+    let pass = auth.inward(request, context, &mut user).await;
+    ticket.sent_by(user);
+    pass
+}
+
+/// Shows an answer to the filters that let its request pass, the last one first.
+fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) -> Box<Response> {
+    ticket.answered(&mut response);
+    for filter in passed.iter().rev() {
+        filter.outward(&mut response, ticket.kept());
+    }
+    response
 }
 
 /// Why there is no response of a handler.
 enum Refused {
     Fault(Fault),
+    ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
 }
@@ -241,22 +302,14 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
 
 /// The same target with a slash behind its path.
 fn with_slash(target: &rsp_core::frame::http1::Target) -> HeaderValue {
-    let mut location = target.path().to_vec();
-    location.push(b'/');
-    if let Some(query) = target.query() {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    // `//host/` would be another site's address to a browser.
-    let leading = location.iter().take_while(|&&byte| byte == b'/').count();
-    location.drain(..leading.saturating_sub(1));
-    HeaderValue::from_bytes(&location).unwrap_or(HeaderValue::from_static("/"))
+    HeaderValue::from_bytes(&target.with_slash()).unwrap_or(HeaderValue::from_static("/"))
 }
 
 /// Status alone, for answers that no handler gives.
 fn status_of(refused: &Refused) -> StatusCode {
     match refused {
         Refused::Fault(fault) => fault.kind.status(),
+        Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
     }

@@ -1,38 +1,64 @@
-//! A fault becomes the answer that the client gets: short text, or JSON where it is preferred, with the request's id.
+//! A fault becomes the answer that the client gets: its status and fields, on the site's error page or the built-in one.
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Refused, Ticket, status_of};
-use crate::message::{Body, Response};
+use super::{Refused, Ticket, page, status_of};
+use crate::{
+    error::Fault,
+    filter::Refusal,
+    message::{Body, Response},
+    observe::Metrics,
+    route::SiteInfo,
+};
 
-/// The answer for a request that no handler answered.
-pub(super) fn respond(refused: Refused, ticket: &mut Ticket) -> Response {
+/// The answer for a request that no handler answered; a function of the config may write it.
+///
+/// A function that fails here is not asked again: the built-in page stands.
+pub(super) async fn respond(refused: Refused, ticket: &mut Ticket, metrics: &Metrics) -> Response {
+    let page = ticket.ask_for_page(status_of(&refused), metrics).await;
+    complete(refused, ticket, page)
+}
+
+/// The answer for what never became a request; no function can be asked about it.
+pub(super) fn respond_at_once(refused: Refused, ticket: &mut Ticket) -> Response {
+    complete(refused, ticket, None)
+}
+
+/// What a function wrote, or the page of a file or the built-in one, with the fields that belong to the refusal.
+fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) -> Response {
     let status = status_of(&refused);
-    let response = page(status, ticket);
-    match refused {
+    let response = written.unwrap_or_else(|| page_of(status, ticket));
+    let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             response.with(header::ALLOW, HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static("GET")))
         }
+        Refused::ByFilter(refusal) => {
+            let Refusal { fault, field, .. } = *refusal;
+            noted(fault, ticket);
+            field.into_iter().fold(response, |response, (name, value)| response.with(name, value))
+        }
         Refused::Fault(fault) => {
-            fault.log(ticket.id());
-            ticket.failed(fault);
+            noted(fault, ticket);
             match status {
                 StatusCode::SERVICE_UNAVAILABLE => response.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
                 _ => response,
             }
         }
-    }
+    };
+    ticket.kept().write(&mut response.headers);
+    response
 }
 
-fn page(status: StatusCode, ticket: &Ticket) -> Response {
-    let reason = status.canonical_reason().unwrap_or("Error");
-    let (code, id) = (status.as_u16(), ticket.id());
-    if ticket.prefers_json() {
-        let body = format!("{{\"status\":{code},\"error\":\"{reason}\",\"request\":\"{id}\"}}\n");
-        return Response::new(status, body.into())
-            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    Response::text(status, format!("{code} {reason}\nrequest {id}\n"))
+/// Into the log, and onto the request's line of the access log.
+fn noted(fault: Fault, ticket: &mut Ticket) {
+    fault.log(ticket.id());
+    ticket.failed(fault);
+}
+
+fn page_of(status: StatusCode, ticket: &Ticket) -> Response {
+    let (id, prefers_json) = (ticket.id(), ticket.prefers_json());
+    let file = |site: &SiteInfo| page::from_file(site, status, id, prefers_json);
+    ticket.site().and_then(file).unwrap_or_else(|| page::built_in(status, id, prefers_json))
 }

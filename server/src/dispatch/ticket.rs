@@ -6,13 +6,18 @@ use std::{
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
-use rsp_core::{config::Limits, frame::http1::RequestHead};
+use rsp_core::{
+    config::{ErrorPage, Limits},
+    frame::http1::RequestHead,
+};
 use tokio::time::Instant;
 
+use super::page::Asking;
 use crate::{
     error::Fault,
-    message::{Answered, Request, RequestId, Response},
-    observe::{Record, Series},
+    filter::Kept,
+    message::{Answered, Names, Request, RequestId, Response},
+    observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
 };
@@ -27,6 +32,9 @@ pub struct Ticket {
     answered: Option<Answered>,
     fault: Option<Fault>,
     logged: Option<Box<Logged>>,
+    kept: Kept,
+    /// Where a function writes the error pages.
+    asking: Option<Box<Asking>>,
 }
 
 /// How far the request came.
@@ -41,6 +49,8 @@ struct Logged {
     /// None: it could not be read.
     head: Option<RequestHead>,
     client: Option<std::net::IpAddr>,
+    /// Who is known to have sent it.
+    user: Option<Box<str>>,
 }
 
 impl Ticket {
@@ -54,6 +64,8 @@ impl Ticket {
             answered: None,
             fault: None,
             logged: None,
+            kept: Kept::default(),
+            asking: None,
         }
     }
 
@@ -71,14 +83,17 @@ impl Ticket {
             place: Place::Site(Arc::clone(nowhere)),
             answered: None,
             fault: None,
-            logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client })),
+            logged: nowhere.access_log.is_on().then(|| Box::new(Logged { head: None, client, user: None })),
+            kept: Kept::default(),
+            asking: None,
         }
     }
 
     /// Keeps what the site's log will show, before the request goes its way.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
         if site.access_log.is_on() {
-            self.logged = Some(Box::new(Logged { head: Some(request.head.clone()), client: request.client.ip }));
+            let (head, client) = (Some(request.head.clone()), request.client.ip);
+            self.logged = Some(Box::new(Logged { head, client, user: None }));
         }
     }
 
@@ -86,7 +101,24 @@ impl Ticket {
         self.place = place;
     }
 
-    fn site(&self) -> Option<&SiteInfo> {
+    /// Keeps what a function needs to write an error page.
+    pub(super) fn ask_later(&mut self, asking: Option<Box<Asking>>) {
+        self.asking = asking;
+    }
+
+    /// The error page that a function writes; None: it is a file's, or the built-in one.
+    pub(super) async fn ask_for_page(&mut self, status: StatusCode, metrics: &Metrics) -> Option<Response> {
+        let asking = self.asking.take()?;
+        let site = self.site()?;
+        let Some(ErrorPage::Function(id)) = site.errors.as_ref()?.find(status.as_u16()) else { return None };
+        let route = match &self.place {
+            Place::Route(route) => Some(&**route),
+            Place::Site(_) | Place::Nowhere => None,
+        };
+        asking.ask(*id, status, (site, route), metrics).await
+    }
+
+    pub(super) fn site(&self) -> Option<&SiteInfo> {
         match &self.place {
             Place::Nowhere => None,
             Place::Site(site) => Some(site),
@@ -104,6 +136,27 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
+        if response.upgrade.is_some() {
+            // A tunnel may live for days, and has no error page.
+            self.asking = None;
+        }
+    }
+
+    /// Keeps the name of whoever is known to have sent the request; of two, the one that was found out last.
+    pub(super) fn sent_by(&mut self, user: Option<Box<str>>) {
+        if let (Some(logged), Some(user)) = (&mut self.logged, user) {
+            logged.user = Some(user);
+        }
+    }
+
+    /// The endpoint that answered; None: rsp itself, or nobody yet.
+    pub(super) fn answered_by(&self) -> Option<&Names> {
+        self.answered.as_ref().map(|answered| &*answered.by)
+    }
+
+    /// What filters keep until the answer is out.
+    pub(super) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// Remembers why the request failed; the first reason stands.
@@ -158,6 +211,7 @@ impl Ticket {
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
+            user: logged.user.as_deref(),
             time: SystemTime::now(),
             method: head.map_or("-", |head| head.method.as_str()),
             target: head.map_or(b"-", |head| head.target.as_bytes()),

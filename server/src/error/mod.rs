@@ -25,6 +25,8 @@ pub enum Kind {
     UriTooLong,
     /// A request body over a limit.
     BodyTooLarge,
+    /// A request body without a length, for a handler that must know it before.
+    LengthRequired,
     /// An expectation other than 100-continue.
     Expectation,
     /// A transfer coding that can neither be undone nor announced again.
@@ -33,10 +35,16 @@ pub enum Kind {
     ClientSlow,
     /// The client went away.
     ClientGone,
+    /// Nobody who is known, or another password.
+    Unauthorized,
     /// Refused by `allow`, `deny` or a token.
     Forbidden,
+    /// More than `limit` allows; its status may be another one.
+    Limited,
     /// A bound of rsp's own is reached.
     Full,
+    /// The server that `auth` asks gave no answer, or none that decides.
+    AuthUnavailable,
     /// No connection to any endpoint, or one that broke before it answered.
     UpstreamDead,
     /// An answer that breaks RFC 9112.
@@ -45,6 +53,8 @@ pub enum Kind {
     UpstreamCut,
     /// No answer, or no more of it, in time.
     UpstreamSlow,
+    /// An application that has no room for the request now.
+    UpstreamFull,
     /// A function in the config failed.
     Script,
     /// A file that should be readable is not.
@@ -82,15 +92,20 @@ impl Kind {
             Self::HeadTooLarge => (431, Client, false),
             Self::UriTooLong => (414, Client, false),
             Self::BodyTooLarge => (413, Client, false),
+            Self::LengthRequired => (411, Client, false),
             Self::Expectation => (417, Client, false),
             Self::TransferCoding => (501, Client, false),
             Self::ClientSlow => (408, Client, false),
             Self::ClientGone => (499, Client, false),
+            Self::Unauthorized => (401, Client, false),
             Self::Forbidden => (403, Client, false),
+            Self::Limited => (429, Client, false),
             Self::Full => (503, Ours, false),
+            Self::AuthUnavailable => (503, Upstream, false),
             Self::UpstreamDead => (502, Upstream, true),
             Self::UpstreamMalformed | Self::UpstreamCut => (502, Upstream, false),
             Self::UpstreamSlow => (504, Upstream, false),
+            Self::UpstreamFull => (503, Upstream, true),
             Self::Script | Self::File => (500, Ours, false),
         }
     }
@@ -114,16 +129,21 @@ impl Kind {
             Self::HeadTooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::BodyTooLarge => "body_too_large",
+            Self::LengthRequired => "length_required",
             Self::Expectation => "expectation",
             Self::TransferCoding => "transfer_coding",
             Self::ClientSlow => "client_slow",
             Self::ClientGone => "client_gone",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::Limited => "limited",
             Self::Full => "full",
+            Self::AuthUnavailable => "auth_unavailable",
             Self::UpstreamDead => "upstream_dead",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamCut => "upstream_cut",
             Self::UpstreamSlow => "upstream_slow",
+            Self::UpstreamFull => "upstream_full",
             Self::Script => "script",
             Self::File => "file",
         }

@@ -1,9 +1,12 @@
 //! The closed set of handlers: what a route answers with.
 
 pub mod admin;
+mod fastcgi;
 mod files;
 mod proxy;
 mod reply;
+
+pub use files::{content_type, sweep_for_ever};
 
 use std::sync::Arc;
 
@@ -25,6 +28,8 @@ pub enum Handler {
     Proxy(proxy::Proxy),
     /// From a folder.
     Files(Arc<config::Files>),
+    /// To a FastCGI application.
+    Fastcgi(fastcgi::Fastcgi),
     /// A fixed answer.
     Reply(Arc<config::Reply>),
     /// To another URL.
@@ -32,7 +37,7 @@ pub enum Handler {
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
-    Admin(admin::Admin),
+    Admin(Box<admin::Admin>),
 }
 
 /// What a handler may use while it runs.
@@ -48,9 +53,9 @@ pub struct Context<'a> {
 }
 
 impl Handler {
-    /// A declared handler; its upstream is the running one of that name.
-    pub fn declared(handler: &config::Handler, registry: &Registry) -> Self {
-        Self::build(handler, |upstream| registry.declare(upstream))
+    /// A declared handler; `group` gives the running upstream of a declared one.
+    pub fn declared(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+        Self::build(handler, group)
     }
 
     /// A handler that a function returned for one request.
@@ -64,6 +69,9 @@ impl Handler {
                 Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
             }
             config::Handler::Files(files) => Self::Files(Arc::clone(files)),
+            config::Handler::Fastcgi(spec) => {
+                Self::Fastcgi(fastcgi::Fastcgi { group: group(&spec.upstream), spec: Arc::clone(spec) })
+            }
             config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
             config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
             config::Handler::Function(id) => Self::Function(*id),
@@ -74,6 +82,7 @@ impl Handler {
     pub fn upstream(&self) -> Option<&Arc<Group>> {
         match self {
             Self::Proxy(proxy) => Some(&proxy.group),
+            Self::Fastcgi(fastcgi) => Some(&fastcgi.group),
             _ => None,
         }
     }
@@ -82,11 +91,25 @@ impl Handler {
     pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
-            Self::Files(spec) => files::run(spec, &request).map(Box::new),
+            Self::Files(spec) => match files::run(spec, &request)? {
+                files::Served::Now(response) => Ok(Box::new(response)),
+                files::Served::Listing(listing) => listing.await.map(Box::new),
+            },
+            // Boxed, so that the future of a proxied request is not as large as this one.
+            Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
-            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context))),
+            Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
+    }
+}
+
+/// The answer of a handler that asks nobody, as an error page is: `reply` and `redirect`; None for all others.
+pub fn answer(handler: &config::Handler, request: &Request, params: &Params) -> Option<Response> {
+    match handler {
+        config::Handler::Reply(spec) => Some(reply::reply(spec)),
+        config::Handler::Redirect(spec) => Some(reply::redirect(spec, request, params)),
+        _ => None,
     }
 }

@@ -1,9 +1,8 @@
 //! Answers that are known beforehand: `reply` and `redirect`.
 
 use http::{HeaderValue, header};
-use rsp_core::config;
+use rsp_core::{config, route::Params};
 
-use super::Context;
 use crate::message::{Body, Request, Response};
 
 /// `reply(status, body, headers)`
@@ -14,14 +13,14 @@ pub fn reply(spec: &config::Reply) -> Response {
 }
 
 /// `redirect(to, status)`, its placeholders filled in.
-pub fn redirect(spec: &config::Redirect, request: &Request, context: &Context<'_>) -> Response {
-    let to = fill(&spec.to, |name| placeholder(name, request, context));
+pub fn redirect(spec: &config::Redirect, request: &Request, params: &Params) -> Response {
+    let to = fill(&spec.to, |name| placeholder(name, request, params));
     // What a client sent may hold bytes that no field can have; such a redirect goes to the root.
     let location = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/"));
     Response::new(spec.status, Body::Empty).with(header::LOCATION, location)
 }
 
-fn placeholder(name: &str, request: &Request, context: &Context<'_>) -> Option<String> {
+fn placeholder(name: &str, request: &Request, params: &Params) -> Option<String> {
     let target = &request.head.target;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match name {
@@ -29,7 +28,7 @@ fn placeholder(name: &str, request: &Request, context: &Context<'_>) -> Option<S
         "uri" => Some(target.as_str().to_owned()),
         "path" => Some(lossy(target.path())),
         "query" => Some(lossy(target.query().unwrap_or_default())),
-        param => context.params.get(param).map(encode),
+        param => params.get(param).map(encode),
     }
 }
 

@@ -1,4 +1,6 @@
-//! Permits for connections: how many at once, and how many of one client.
+//! Permits: how many connections at once, how many of one client; and the limits of the config.
+
+mod limiters;
 
 use std::{
     collections::HashMap,
@@ -8,6 +10,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+pub use limiters::{Limiter, Limiters, Place, TooMuch};
 
 /// Counts the open client connections of the process.
 #[derive(Default)]

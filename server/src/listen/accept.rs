@@ -37,13 +37,16 @@ enum Acceptor {
     Unix(UnixListener),
 }
 
-/// Accepts until `stop` is sent or dropped, then takes what the kernel has queued already, and closes.
+/// A successor accepts from the same queue: what is in it is no longer this process's business.
+pub struct HandedOver;
+
+/// Accepts until `stop` is sent, and closes at once; or until it is dropped, and takes what the kernel has queued first.
 pub async fn accept(
     share: Share,
     origin: Rc<Origin>,
     worker: Rc<Worker>,
     connections: Arc<Connections>,
-    mut stop: oneshot::Receiver<()>,
+    mut stop: oneshot::Receiver<HandedOver>,
 ) -> io::Result<()> {
     let acceptor = match share {
         Share::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
@@ -53,13 +56,20 @@ pub async fn accept(
     let mut exhausted = false;
     loop {
         let accepted = std::future::poll_fn(|cx| {
-            stopping = stopping || std::pin::Pin::new(&mut stop).poll(cx).is_ready();
+            if !stopping {
+                match std::pin::Pin::new(&mut stop).poll(cx) {
+                    Poll::Ready(Ok(HandedOver)) => return Poll::Ready(None),
+                    Poll::Ready(Err(_)) => stopping = true,
+                    Poll::Pending => {}
+                }
+            }
             match acceptor.poll_accept(cx) {
                 Poll::Pending if stopping => Poll::Ready(None),
                 accepted => accepted.map(Some),
             }
         });
         match accepted.await {
+            None if !stopping => return Ok(()),
             None => break,
             Some(Ok((socket, peer))) => {
                 exhausted = false;

@@ -3,10 +3,10 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rsp_core::frame::http1::Framing;
 
-use super::{FileBody, WireBody};
+use super::{FileBody, PartsBody, WireBody};
 use crate::error::Fault;
 
 /// A message's content, pulled by whoever writes it out.
@@ -19,6 +19,8 @@ pub enum Body {
     Wire(Box<WireBody>),
     /// Content of a file.
     File(Box<FileBody>),
+    /// Several ranges of a file.
+    Parts(Box<PartsBody>),
 }
 
 impl Body {
@@ -29,6 +31,7 @@ impl Body {
             Self::Full(bytes) => Poll::Ready(Ok(!bytes.is_empty())),
             Self::Wire(body) => body.poll_chunk(cx),
             Self::File(body) => Poll::Ready(body.fill()),
+            Self::Parts(body) => Poll::Ready(body.fill()),
         }
     }
 
@@ -39,6 +42,7 @@ impl Body {
             Self::Full(bytes) => bytes,
             Self::Wire(body) => body.chunk(),
             Self::File(body) => body.chunk(),
+            Self::Parts(body) => body.chunk(),
         }
     }
 
@@ -49,6 +53,7 @@ impl Body {
             Self::Full(bytes) => bytes.advance(n.min(bytes.len())),
             Self::Wire(body) => body.consume(n),
             Self::File(body) => body.consume(n),
+            Self::Parts(body) => body.consume(n),
         }
     }
 
@@ -59,6 +64,7 @@ impl Body {
             Self::Full(bytes) => Framing::Length(bytes.len() as u64),
             Self::Wire(body) => body.framing(),
             Self::File(body) => Framing::Length(body.remaining()),
+            Self::Parts(body) => Framing::Length(body.remaining()),
         }
     }
 
@@ -67,6 +73,20 @@ impl Body {
         match self {
             Self::Wire(body) => body.take_trailers(),
             _ => None,
+        }
+    }
+
+    /// Leaves out trailers of a name about which the head has the last word.
+    pub fn withhold_trailer(&mut self, name: &HeaderName) {
+        if let Self::Wire(body) = self {
+            body.withhold_trailer(name);
+        }
+    }
+
+    /// Leaves out all trailers, because the whole head was replaced.
+    pub fn withhold_trailers(&mut self) {
+        if let Self::Wire(body) = self {
+            body.withhold_trailers();
         }
     }
 

@@ -1,11 +1,13 @@
 //! A request, its response and their bodies, whatever protocol carries them.
 //!
 //! **Invariant:** a body is pulled chunk by chunk; nobody pulls faster than the other side writes, so at most one
-//! buffer a direction is in flight.
+//! buffer, or as much in a pipe, is in flight a direction.
 //! **Invariant:** a body that did not end cleanly is a [`Fault`](crate::error::Fault), never a clean end.
 
 mod body;
 mod file;
+mod parts;
+mod records;
 mod request;
 mod response;
 mod send;
@@ -13,6 +15,8 @@ mod wire_body;
 
 pub use body::Body;
 pub use file::FileBody;
+pub use parts::{Part, PartsBody};
+pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId};
 pub use response::{Answered, Names, Response, Upgrade};
 pub use send::{SendFault, Sender};

@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
 };
 
-use rsp_core::frame::http1::RequestHead;
+use rsp_core::frame::http1::{Framing, RequestHead};
 use tokio::time::Instant;
 
 use super::Body;
@@ -33,6 +33,15 @@ pub struct Request {
     pub scheme: &'static str,
     /// Where 1xx answers go.
     pub interim: Interim,
+}
+
+impl Request {
+    /// The same without its body, for whoever must still know it when it has gone its way.
+    pub fn without_body(&self) -> Self {
+        let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
+        let Self { head_bytes, client, id, received, scheme, .. } = *self;
+        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None }
+    }
 }
 
 #[cfg(test)]
@@ -132,13 +141,23 @@ fn mix(mut z: u64) -> u64 {
 /// Where 1xx answers go while the final one is awaited.
 #[derive(Clone)]
 pub enum Interim {
-    /// The client speaks HTTP/1.0, or nobody listens.
+    /// Nobody listens.
     None,
+    /// The client speaks HTTP/1.0, which has no 1xx; that it goes away matters all the same.
+    Never(Rc<Wire>),
     /// Straight onto the connection.
     Wire(Rc<Wire>),
 }
 
 impl Interim {
+    /// The client's connection.
+    pub fn client(&self) -> Option<&Wire> {
+        match self {
+            Self::None => None,
+            Self::Never(wire) | Self::Wire(wire) => Some(wire),
+        }
+    }
+
     /// Sends a whole 1xx head.
     pub async fn send(&self, head: &[u8], timeout: std::time::Duration) -> io::Result<()> {
         let Self::Wire(wire) = self else { return Ok(()) };

@@ -4,7 +4,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use rsp_core::balance::InFlight;
-use tokio::time::Instant;
 
 use super::Body;
 use crate::stream::{Buffer, Wire};
@@ -34,8 +33,6 @@ pub struct Answered {
     pub by: Arc<Names>,
     /// From request sent to response head.
     pub took: Duration,
-    /// When the head was here.
-    pub at: Instant,
 }
 
 /// What an endpoint is called in logs and metrics.

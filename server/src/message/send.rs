@@ -8,13 +8,19 @@ use std::{
     time::Duration,
 };
 
-use rsp_core::frame::http1::{self, Framing};
+use rsp_core::frame::{
+    fastcgi,
+    http1::{self, Framing},
+};
 
 use super::Body;
 use crate::{error::Fault, stream::Wire};
 
 /// Room for most heads.
 const HEAD_CAPACITY: usize = 2 << 10;
+
+/// The shortest body that may bypass user memory; a body knows when it is worth it for the rest of it.
+const BYPASS_MIN: u64 = 64 << 10;
 
 /// Head buffers a worker keeps; a larger one than usual is freed.
 const HEADS_KEPT: usize = 64;
@@ -28,6 +34,11 @@ pub struct Sender {
     wire: Rc<Wire>,
     body: Body,
     framing: Framing,
+    coding: Coding,
+    /// Whether the kernel may move the body: one of known length, and long enough.
+    bypass: bool,
+    /// Whether our direction ends with the message.
+    closes: bool,
     timeout: Duration,
     /// Head, chunk sizes and trailers that go before the next bytes of the body.
     prefix: Vec<u8>,
@@ -35,11 +46,23 @@ pub struct Sender {
     prefix_sent: usize,
     /// Whether the chunk at hand has its size line in `prefix`.
     chunk_open: bool,
+    /// Bytes of the chunk at hand that belong to the record whose header is in `prefix`, or was.
+    record: u16,
     /// What closes the chunk.
     tail: &'static [u8],
     ended: bool,
     sent: u64,
     body_sent: u64,
+}
+
+/// What stands between the bytes of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Nothing,
+    /// Chunk sizes (RFC 9112 §7.1).
+    Chunks,
+    /// Headers of FastCGI records; an empty record is the end.
+    Records,
 }
 
 /// Why a message could not be sent whole.
@@ -61,19 +84,37 @@ impl Sender {
     /// `head` is rendered already and announces `framing`; `body` must keep to it.
     pub fn new(wire: Rc<Wire>, head: Vec<u8>, body: Body, framing: Framing, timeout: Duration) -> Self {
         let ended = matches!(framing, Framing::Empty);
+        let coding = if framing == Framing::Chunked { Coding::Chunks } else { Coding::Nothing };
         Self {
             wire,
             body,
             framing,
+            coding,
+            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
+            closes: false,
             timeout,
             prefix: head,
             prefix_sent: 0,
             chunk_open: false,
+            record: 0,
             tail: b"",
             ended,
             sent: 0,
             body_sent: 0,
         }
+    }
+
+    /// A FastCGI request: `head` begins it, and `body` follows in records, to an empty one.
+    pub fn records(wire: Rc<Wire>, head: Vec<u8>, body: Body, timeout: Duration) -> Self {
+        let mut sender = Self::new(wire, head, body, Framing::Empty, timeout);
+        (sender.coding, sender.ended) = (Coding::Records, false);
+        sender
+    }
+
+    /// The connection's last message: whoever sends it must end the wire's direction as soon as it is sent.
+    pub fn closing(mut self, closes: bool) -> Self {
+        self.closes = closes;
+        self
     }
 
     /// Bytes that went out, the head counted.
@@ -94,11 +135,12 @@ impl Sender {
     /// Ready when the last byte is with the kernel.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
         loop {
-            let waits = !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
-            if let Some(n) = self.poll_sendfile(cx)? {
-                ready!(n);
+            let bypass = self.bypass && self.wants_bypass();
+            if bypass && self.prefix_sent == self.prefix.len() {
+                ready!(self.poll_bypass(cx))?;
                 continue;
             }
+            let waits = !bypass && !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
@@ -111,25 +153,27 @@ impl Sender {
 
     /// A chunk that another attempt pulled still needs its size line.
     fn has_chunk(&self) -> bool {
-        match self.framing {
-            Framing::Chunked => self.chunk_open,
-            _ => !self.ended && !self.body.chunk().is_empty(),
+        match self.coding {
+            Coding::Chunks => self.chunk_open,
+            Coding::Records => self.record > 0,
+            Coding::Nothing => !self.ended && !self.body.chunk().is_empty(),
         }
     }
 
     /// Pulls the next chunk and opens it.
     fn poll_pull(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        if self.wants_sendfile() {
-            return Ok(Poll::Ready(()));
-        }
         let Poll::Ready(more) = self.body.poll_chunk(cx) else { return Ok(Poll::Pending) };
         let more = more.map_err(SendFault::Source)?;
         self.ended = !more;
-        if !matches!(self.framing, Framing::Chunked) {
+        if self.coding == Coding::Nothing {
             return Ok(Poll::Ready(()));
         }
         self.drop_sent_prefix();
-        if more {
+        if self.coding == Coding::Records {
+            self.record = u16::try_from(self.body.chunk().len()).unwrap_or(u16::MAX);
+            let header = if more { fastcgi::record_header(self.record) } else { fastcgi::LAST_STDIN };
+            self.prefix.extend_from_slice(&header);
+        } else if more {
             self.prefix.extend_from_slice(http1::chunk_header(self.body.chunk().len()).as_ref());
             self.chunk_open = true;
             self.tail = b"\r\n";
@@ -143,7 +187,11 @@ impl Sender {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendFault> {
-        let chunk = if self.ended { &[][..] } else { self.body.chunk() };
+        let chunk = match self.coding {
+            _ if self.ended => &[][..],
+            Coding::Records => &self.body.chunk()[..usize::from(self.record)],
+            _ => self.body.chunk(),
+        };
         let prefix = &self.prefix[self.prefix_sent..];
         let parts = [IoSlice::new(prefix), IoSlice::new(chunk), IoSlice::new(self.tail)];
         let parts = match (prefix.is_empty(), chunk.is_empty() && self.tail.is_empty()) {
@@ -152,9 +200,12 @@ impl Sender {
             (true, _) => &parts[1..],
             (false, false) => &parts[..],
         };
-        let Poll::Ready(written) = self.wire.poll_write(cx, parts, Some(self.timeout)) else {
-            return Ok(Poll::Pending);
+        let written = if self.closes && self.is_last(chunk) {
+            self.wire.poll_write_last(cx, parts, Some(self.timeout))
+        } else {
+            self.wire.poll_write(cx, parts, Some(self.timeout))
         };
+        let Poll::Ready(written) = written else { return Ok(Poll::Pending) };
         let written = match written {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             other => other,
@@ -167,12 +218,22 @@ impl Sender {
         self.prefix_sent += of_prefix;
         self.body.consume(of_chunk);
         self.body_sent += of_chunk as u64;
+        self.record = self.record.saturating_sub(u16::try_from(of_chunk).unwrap_or(u16::MAX));
         self.tail = &self.tail[n..];
         if self.chunk_open && self.tail.is_empty() {
             self.chunk_open = false;
         }
         self.drop_sent_prefix();
         Ok(Poll::Ready(()))
+    }
+
+    /// Whether the message ends with this chunk. A chunked one may have more, so that its end is told by itself.
+    fn is_last(&self, chunk: &[u8]) -> bool {
+        match self.framing {
+            Framing::Empty => true,
+            Framing::Length(length) => self.body_sent + chunk.len() as u64 == length,
+            Framing::Chunked | Framing::UntilClose => false,
+        }
     }
 
     fn drop_sent_prefix(&mut self) {
@@ -182,29 +243,32 @@ impl Sender {
         }
     }
 
-    fn wants_sendfile(&self) -> bool {
-        matches!(&self.body, Body::File(file) if file.wants_sendfile()) && matches!(self.framing, Framing::Length(_))
+    fn wants_bypass(&self) -> bool {
+        match &self.body {
+            Body::File(file) => file.wants_sendfile(),
+            Body::Wire(body) => body.wants_pass(),
+            Body::Empty | Body::Full(_) | Body::Parts(_) => false,
+        }
     }
 
-    /// Some when the kernel should send the file, once the head is out.
-    fn poll_sendfile(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<()>>, SendFault> {
-        if self.ended || self.prefix_sent < self.prefix.len() || !self.wants_sendfile() {
-            return Ok(None);
-        }
-        let Body::File(file) = &mut self.body else { return Ok(None) };
-        let sent = self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout));
-        let Poll::Ready(sent) = sent else { return Ok(Some(Poll::Pending)) };
-        match sent.map_err(SendFault::Sink)? {
-            0 => Err(SendFault::Source(Fault::new(
-                crate::error::Kind::File,
-                "the file became shorter while it was sent",
-            ))),
-            n => {
-                self.sent += n as u64;
-                self.body_sent += n as u64;
-                Ok(Some(Poll::Ready(())))
+    /// Lets the kernel move bytes of the body once.
+    fn poll_bypass(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
+        let moved = match &mut self.body {
+            Body::File(file) => {
+                let sent = ready!(self.wire.poll_write_with(cx, |socket| file.sendfile(socket), Some(self.timeout)));
+                if matches!(sent, Ok(0)) {
+                    let fault = Fault::new(crate::error::Kind::File, "the file became shorter while it was sent");
+                    return Poll::Ready(Err(SendFault::Source(fault)));
+                }
+                sent
             }
-        }
+            Body::Wire(body) => ready!(body.poll_pass(cx, &self.wire, self.timeout)).map_err(SendFault::Source)?,
+            Body::Empty | Body::Full(_) | Body::Parts(_) => Ok(0),
+        };
+        let n = moved.map_err(SendFault::Sink)? as u64;
+        self.sent += n;
+        self.body_sent += n;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -8,14 +8,17 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rsp_core::{
     balance::InFlight,
     config::Limits,
     frame::http1::{ChunkedDecoder, Framing, HeadLimits},
 };
 
-use super::{SendFault, Sender};
+mod kernel;
+
+use self::kernel::Passage;
+use super::{Records, SendFault, Sender};
 use crate::{
     error::{Fault, Kind},
     stream::{Buffer, IdleSet, Wire},
@@ -33,11 +36,14 @@ pub struct WireBody {
     /// Bytes behind them that the decoder is done with.
     spent: usize,
     decode: Decode,
-    trailers: Option<HeaderMap>,
+    /// Boxed, because few bodies have any.
+    trailers: Option<Box<HeaderMap>>,
     capacity: usize,
     timeout: Duration,
     /// Why it broke off: what stands in the buffer then is no longer what was received.
     fault: Option<Fault>,
+    /// How the kernel moves what needn't be seen.
+    passage: Passage,
     side: Side,
 }
 
@@ -45,6 +51,7 @@ enum Decode {
     Length(u64),
     Chunked { decoder: Box<ChunkedDecoder>, done: bool },
     UntilClose,
+    Records(Box<Records>),
     Done,
 }
 
@@ -70,6 +77,8 @@ pub struct Lease {
     pub sending: Option<Box<Sender>>,
     /// Where the connection goes after a clean end; None: it is closed.
     pub keep: Option<Rc<IdleSet>>,
+    /// Whether the head was that of a good answer.
+    pub good: bool,
     /// Counts the request as work of its endpoint.
     pub in_flight: InFlight,
 }
@@ -99,6 +108,29 @@ impl WireBody {
         Self::new(wire, buffer, framing, (capacity, timeout), Side::Response(lease))
     }
 
+    /// The response body of a FastCGI application; what `buffer` holds of it is decoded.
+    pub fn records(
+        wire: Rc<Wire>,
+        buffer: Buffer,
+        records: Box<Records>,
+        settings: (usize, Duration),
+        lease: Lease,
+    ) -> Self {
+        let ready = buffer.filled().len();
+        let mut body = Self::new(wire, buffer, Framing::Empty, settings, Side::Response(lease));
+        (body.ready, body.decode) = (ready, Decode::Records(records));
+        body
+    }
+
+    /// Leaves a content that nobody may have; the connection can be kept only if all of it is here.
+    pub fn discard(mut self) {
+        if self.is_finished() {
+            self.ready = 0;
+            self.buffer = None;
+            self.finish();
+        }
+    }
+
     fn new(
         wire: Rc<Wire>,
         buffer: Buffer,
@@ -113,7 +145,19 @@ impl WireBody {
             Framing::UntilClose => Decode::UntilClose,
         };
         let buffer = (!buffer.is_empty()).then_some(buffer);
-        Self { wire, buffer, ready: 0, spent: 0, decode, trailers: None, capacity, timeout, fault: None, side }
+        Self {
+            wire,
+            buffer,
+            ready: 0,
+            spent: 0,
+            decode,
+            trailers: None,
+            capacity,
+            timeout,
+            fault: None,
+            passage: Passage::default(),
+            side,
+        }
     }
 
     /// The bounds of the request's site, set before the first pull: buffer, wait, and bytes of a chunked body.
@@ -149,12 +193,31 @@ impl WireBody {
             Decode::Length(n) => Framing::Length(*n),
             Decode::Chunked { .. } => Framing::Chunked,
             Decode::UntilClose => Framing::UntilClose,
+            Decode::Records(records) => records.framing(self.ready),
         }
     }
 
     /// The trailers, once the end was reached.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        self.trailers.take().map(|trailers| *trailers)
+    }
+
+    /// Leaves out trailers of this name.
+    pub fn withhold_trailer(&mut self, name: &HeaderName) {
+        if let Decode::Chunked { decoder, .. } = &mut self.decode {
+            decoder.withhold(name);
+        }
+        if let Some(trailers) = &mut self.trailers {
+            trailers.remove(name);
+        }
+    }
+
+    /// Leaves out all trailers.
+    pub fn withhold_trailers(&mut self) {
+        if let Decode::Chunked { decoder, .. } = &mut self.decode {
+            decoder.withhold_all();
+        }
+        self.trailers = None;
     }
 
     /// The decoded bytes.
@@ -167,14 +230,19 @@ impl WireBody {
         let Some(buffer) = &mut self.buffer else { return };
         buffer.consume(n);
         self.ready -= n;
+        if self.ready == 0 {
+            buffer.consume(std::mem::take(&mut self.spent));
+        }
+        self.count(n);
+    }
+
+    /// Counts bytes that are passed on.
+    fn count(&mut self, n: usize) {
         if let Side::Request { slot, .. } = &self.side {
             slot.bytes.set(slot.bytes.get() + n as u64);
         }
         if let Decode::Length(left) = &mut self.decode {
             *left -= n as u64;
-        }
-        if self.ready == 0 {
-            buffer.consume(std::mem::take(&mut self.spent));
         }
     }
 
@@ -203,7 +271,7 @@ impl WireBody {
                 self.finish();
                 return Poll::Ready(Ok(false));
             }
-            if self.decode_buffered()? {
+            if self.decode_buffered()? || self.unpipe()? {
                 continue;
             }
             self.drive_sending(cx)?;
@@ -229,6 +297,7 @@ impl WireBody {
         match &self.decode {
             Decode::Length(left) => *left == 0,
             Decode::Chunked { done, .. } => *done,
+            Decode::Records(records) => records.is_over(),
             Decode::UntilClose | Decode::Done => false,
         }
     }
@@ -241,6 +310,12 @@ impl WireBody {
             Decode::Length(left) => self.ready = usize::try_from(*left).unwrap_or(have).min(have),
             Decode::UntilClose => self.ready = have,
             Decode::Done => return Ok(false),
+            Decode::Records(records) => {
+                let data = records.decode(buffer.filled_mut())?.data;
+                buffer.truncate(data);
+                self.ready = data;
+                return Ok(data > 0 || records.is_over());
+            }
             Decode::Chunked { decoder, done } => {
                 let decoded = decoder.decode(buffer.filled_mut()).map_err(|e| malformed(&self.side, e.to_string()))?;
                 *done = decoded.done;
@@ -329,7 +404,7 @@ impl WireBody {
     fn finish(&mut self) {
         let until_close = matches!(self.decode, Decode::UntilClose);
         if let Decode::Chunked { mut decoder, .. } = std::mem::replace(&mut self.decode, Decode::Done) {
-            self.trailers = decoder.take_trailers();
+            self.trailers = decoder.take_trailers().map(Box::new);
         }
         match &mut self.side {
             Side::Request { slot, .. } => {
@@ -343,6 +418,9 @@ impl WireBody {
                     idle.put(Rc::clone(&self.wire));
                 }
                 self.buffer = None;
+                if lease.good {
+                    lease.in_flight.succeed();
+                }
             }
         }
     }

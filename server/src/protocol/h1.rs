@@ -128,7 +128,8 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
     let _counted = connection.worker.metrics.begin_request();
     let slot = Rc::new(Slot::default());
     let wants_next = head.keep_alive && !is_last(connection, served + 1);
-    let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next };
+    let is_last = !head.keep_alive && head.framing == Framing::Empty;
+    let asked = Asked { method: head.method.clone(), version: head.version, keep_alive: wants_next, is_last };
     if matches!(head.method, Method::TRACE | Method::CONNECT) {
         let fault = Fault::new(Kind::MethodNotAllowed, "TRACE or CONNECT");
         let answer = connection.worker.refuse(fault, connection.wire.peer());
@@ -171,10 +172,13 @@ struct Asked {
     method: Method,
     version: Version,
     keep_alive: bool,
+    /// The client has said, if only by its version, that nothing follows (RFC 9112 §9.6), and there is no body that
+    /// it could have miscounted.
+    is_last: bool,
 }
 
 impl Asked {
-    const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false };
+    const UNKNOWN: Self = Self { method: Method::GET, version: Version::HTTP_11, keep_alive: false, is_last: false };
 }
 
 /// Why there is no head.
@@ -203,24 +207,18 @@ async fn read_head(connection: &Connection, leftover: Option<Buffer>) -> Result<
     if buffer.is_empty() {
         buffer = Buffer::take(limits.head);
     }
-    let mut scanned = 0;
+    let mut arrival = http1::Arrival::default();
     let mut deadline = None;
     let mut has_more = false;
     loop {
-        if !buffer.is_empty() {
-            let filled = buffer.filled();
-            // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
-            let complete = scanned == 0 || http1::head_end(filled, scanned).is_some();
-            scanned = filled.len();
-            if complete || scanned >= limits.head.min(limits.uri) {
-                match http1::parse_request(filled, &limits) {
-                    Ok(Some((head, bytes))) => {
-                        buffer.consume(bytes);
-                        return Ok((buffer, Head { head, bytes }));
-                    }
-                    Ok(None) => {}
-                    Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
+        if !buffer.is_empty() && arrival.is_due(buffer.filled(), &limits) {
+            match http1::parse_request(buffer.filled(), &limits) {
+                Ok(Some((head, bytes))) => {
+                    buffer.consume(bytes);
+                    return Ok((buffer, Head { head, bytes }));
                 }
+                Ok(None) => {}
+                Err(e) => return Err(Fault::new(kind_of(e), e.to_string()).into()),
             }
         }
         if has_more {
@@ -288,8 +286,8 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         Peer::Unix if trusted => stated_client(&head, trust),
         Peer::Unix => None,
     };
-    let interim =
-        if head.version == Version::HTTP_11 { Interim::Wire(Rc::clone(&connection.wire)) } else { Interim::None };
+    let wire = Rc::clone(&connection.wire);
+    let interim = if head.version == Version::HTTP_11 { Interim::Wire(wire) } else { Interim::Never(wire) };
     Box::new(Request {
         head,
         head_bytes,
@@ -334,15 +332,23 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         },
     );
     let upgrade = response.upgrade.take();
-    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout);
-    let sent = poll_fn(|cx| sender.poll(cx)).await;
+    let closes = !keep_alive && upgrade.is_none();
+    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout).closing(closes);
+    let sent = poll_fn(|cx| match sender.poll(cx) {
+        // Else only the next bytes of a silent source would meet a client that is gone.
+        Poll::Pending if connection.wire.poll_broken(cx).is_ready() => {
+            Poll::Ready(Err(SendFault::Sink(io::ErrorKind::ConnectionReset.into())))
+        }
+        sent => sent,
+    })
+    .await;
     let bytes = sender.sent();
     ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
     match sent {
         Ok(()) => {}
         // Nothing is out yet, so the client can still be told.
         Err(SendFault::Source(fault)) if bytes == 0 => {
-            let answer = connection.worker.fail(ticket, fault);
+            let answer = Box::pin(connection.worker.fail(ticket, fault)).await;
             return Box::pin(send(connection, answer, &Asked { keep_alive: false, ..asked.clone() }, slot)).await;
         }
         Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),
@@ -358,7 +364,7 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
     match read_whole {
         true if keep_alive => After::Next(leftover),
         // A close with input unread is a reset, which may overtake the answer.
-        true if leftover.is_none() && !connection.wire.has_unread() => After::Close,
+        true if leftover.is_none() && (asked.is_last || !connection.wire.has_unread()) => After::Close,
         _ => After::Linger,
     }
 }
@@ -385,6 +391,7 @@ fn cut(
 ) -> After {
     let fault = match e {
         SendFault::Source(fault) => {
+            connection.worker.broke_off(&ticket, &fault);
             fault.log(ticket.id());
             fault
         }

@@ -12,8 +12,8 @@ use std::{
 use http::Method;
 use rsp_core::frame::http1::{ChunkedDecoder, Framing, HeadLimits, parse_response};
 
-/// Silence after which nobody is expected to answer; a reload evaluates the whole config.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Silence after which nobody is expected to answer; a reload evaluates the whole config, and an upgrade may take 30 s.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Bytes of an answer: a diagnostic or a status of 100,000 sites fits well.
 const ANSWER_MAX: u64 = 64 << 20;

@@ -1,116 +1,314 @@
-//! The status for a person: the same facts as the JSON, as aligned text.
+//! The status for a person: tables as wide as the terminal, with rates between two looks.
 
-use std::fmt::Write;
+mod table;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// Readable text of the status; what is no JSON object is shown as it came.
-pub fn readable(json: &str) -> String {
-    let Ok(Value::Object(facts)) = serde_json::from_str(json) else { return json.to_owned() };
-    let mut text = String::new();
-    show_facts(&mut text, &facts, "");
-    text
+use self::table::{Cell, Table};
+
+/// Sites and upstreams that are shown; more are counted.
+const SHOWN_MAX: usize = 20;
+
+/// Endpoints of one upstream that are shown.
+const ENDPOINTS_MAX: usize = 32;
+
+/// How the text may look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Columns; longer names are cut.
+    pub width: usize,
+    /// Whether to mark what is bad by colour.
+    pub colour: bool,
 }
 
-/// Plain facts first, one a line, then the lists of things.
-fn show_facts(text: &mut String, facts: &Map<String, Value>, indent: &str) {
-    let plain = || sorted(facts).filter(|(_, value)| !is_list_of_things(value));
-    let width = plain().map(|(key, _)| key.len()).max().unwrap_or(0);
-    for (key, value) in plain() {
-        // A String takes everything that is written to it.
-        let _ = writeln!(text, "{indent}{key:width$}  {}", plain_text(value));
+impl Look {
+    /// As standard output takes it: plain and as wide as need be, unless it is a terminal.
+    pub fn of_output() -> Self {
+        use std::io::IsTerminal;
+        let output = std::io::stdout();
+        let Ok(size) = rustix::termios::tcgetwinsize(&output) else { return Self { width: usize::MAX, colour: false } };
+        // https://no-color.org
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { width: usize::from(size.ws_col).max(40), colour: wanted && output.is_terminal() }
     }
-    let inner = format!("{indent}  ");
-    for (key, value) in sorted(facts).filter(|(_, value)| is_list_of_things(value)) {
-        let _ = writeln!(text, "{indent}{key}");
-        let things: Vec<_> = value.as_array().into_iter().flatten().filter_map(Value::as_object).collect();
-        if things.iter().all(|thing| thing.values().all(|value| !is_list_of_things(value))) {
-            show_table(text, &things, &inner);
-        } else {
-            things.iter().for_each(|thing| show_facts(text, thing, &inner));
+}
+
+/// Readable text of a status; `before` is an earlier one, for the rates. What is no status is shown as it came.
+pub fn readable(before: Option<&str>, now: &str, look: Look) -> String {
+    let Ok(status @ Value::Object(_)) = serde_json::from_str(now) else { return now.to_owned() };
+    let before = before.and_then(|before| serde_json::from_str(before).ok()).unwrap_or(Value::Null);
+    let rates = Rates { seconds: real(&status, "uptime_seconds") - real(&before, "uptime_seconds"), before };
+    let parts =
+        [head(&status), listeners(&status, look), sites(&status, &rates, look), upstreams(&status, &rates, look)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// What a counter grew by since an earlier status.
+struct Rates {
+    before: Value,
+    seconds: f64,
+}
+
+impl Rates {
+    /// A second; "-" where the earlier status does not know it.
+    fn of(&self, count: u64, earlier: impl FnOnce(&Value) -> Option<u64>) -> String {
+        match earlier(&self.before).filter(|_| self.seconds > 0.0) {
+            Some(before) => format!("{:.1}", count.saturating_sub(before) as f64 / self.seconds),
+            None => "-".to_owned(),
         }
     }
 }
 
-fn show_table(text: &mut String, things: &[&Map<String, Value>], indent: &str) {
-    let Some(first) = things.first() else { return };
-    let columns: Vec<_> = sorted(first).map(|(key, _)| key).collect();
-    let mut rows = vec![columns.iter().map(ToString::to_string).collect::<Vec<_>>()];
-    rows.extend(
-        things
-            .iter()
-            .map(|thing| columns.iter().map(|key| thing.get(*key).map_or_else(String::new, plain_text)).collect()),
+fn head(status: &Value) -> String {
+    let mut out = format!(
+        "rsp {}, pid {}, up {}, {} worker{}\n",
+        text(status, "version"),
+        number(status, "pid"),
+        span(real(status, "uptime_seconds") as u64),
+        number(status, "workers"),
+        if number(status, "workers") == 1 { "" } else { "s" },
     );
-    let widths: Vec<_> =
-        (0..columns.len()).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
-    for row in rows {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(text, "{indent}{}", cells.join("  ").trim_end());
+    if let Some(config) = status["config"].as_str() {
+        out += &format!("config {}\n", clean(config));
+    }
+    let reload = &status["last_reload"];
+    match (reload["time"].as_str(), reload["message"].as_str()) {
+        (None, _) => {}
+        (Some(time), None) => out += &format!("reloaded {}\n", clean(time)),
+        (Some(time), Some(why)) => {
+            out += &format!("reload refused {}, nothing has changed: {}\n", clean(time), clean(why));
+        }
+    }
+    let open = [("connections", "connections"), ("requests in flight", "requests_in_flight"), ("tunnels", "tunnels")];
+    let open = open.map(|(name, key)| format!("{} {name}", grouped(number(status, key))));
+    out + &open.join(", ") + "\n"
+}
+
+fn listeners(status: &Value, look: Look) -> String {
+    let mut table = Table::new(["LISTENER", "OPEN", "ACCEPTED", "REFUSED"]);
+    for listener in list(status, "listeners") {
+        let counts = ["open", "accepted", "refused"].map(|key| Cell::right(grouped(number(listener, key))));
+        table.row([Cell::left(text(listener, "address"))].into_iter().chain(counts));
+    }
+    table.draw(look)
+}
+
+fn sites(status: &Value, rates: &Rates, look: Look) -> String {
+    let mut table = Table::new(["SITE", "ROUTES", "REQUESTS/S", "REQUESTS", "2XX", "3XX", "4XX", "5XX"]);
+    let shown = list(status, "sites").iter().take(SHOWN_MAX);
+    for site in shown {
+        let requests = number(site, "requests");
+        let earlier = |before: &Value| {
+            let same = |known: &&Value| known["hosts"] == site["hosts"];
+            list(before, "sites").iter().find(same).map(|known| number(known, "requests"))
+        };
+        let hosts: Vec<_> = list(site, "hosts").iter().filter_map(Value::as_str).collect();
+        let mut row = vec![Cell::left(clean(&hosts.join(", ")))];
+        row.push(Cell::right(grouped(number(site, "routes"))));
+        row.push(Cell::right(rates.of(requests, earlier)));
+        row.extend(["requests", "2xx", "3xx", "4xx"].map(|key| Cell::right(grouped(number(site, key)))));
+        let failed = number(site, "5xx");
+        row.push(Cell::right(grouped(failed)).bad_if(failed > 0));
+        table.row(row);
+    }
+    table.draw(look) + &more(number(status, "sites_total"), SHOWN_MAX, "sites")
+}
+
+fn upstreams(status: &Value, rates: &Rates, look: Look) -> String {
+    let mut table = Table::new([
+        "UPSTREAM",
+        "STATE",
+        "IN FLIGHT",
+        "REQUESTS/S",
+        "REQUESTS",
+        "FAILED CONNECTS",
+        "EJECTIONS",
+        "WEIGHT",
+    ]);
+    for group in list(status, "upstreams").iter().take(SHOWN_MAX) {
+        let (name, endpoints) = (text(group, "name"), list(group, "endpoints"));
+        let up = endpoints.iter().filter(|endpoint| endpoint["available"] == true).count();
+        let earlier = |before: &Value| named(list(before, "upstreams"), &name).map(|known| number(known, "requests"));
+        let requests = number(group, "requests");
+        let summary = format!("{up} of {} up", endpoints.len());
+        let sum = |key| endpoints.iter().map(|endpoint| number(endpoint, key)).sum::<u64>();
+        table.row([
+            Cell::left(name.clone()),
+            Cell::left(summary).bad_if(up < endpoints.len()),
+            Cell::right(grouped(sum("in_flight"))),
+            Cell::right(rates.of(requests, earlier)),
+            Cell::right(grouped(requests)),
+            Cell::right(grouped(sum("connect_failures"))),
+            Cell::right(grouped(sum("ejections"))),
+        ]);
+        for each in endpoints.iter().take(ENDPOINTS_MAX) {
+            table.row(endpoint(each, &name, rates));
+        }
+        let left = number(group, "endpoints_total").saturating_sub(endpoints.len().min(ENDPOINTS_MAX) as u64);
+        if left > 0 {
+            table.row([Cell::left(format!("  and {} more endpoints", grouped(left)))]);
+        }
+    }
+    table.draw(look) + &more(number(status, "upstreams_total"), SHOWN_MAX, "upstreams")
+}
+
+fn endpoint(endpoint: &Value, upstream: &str, rates: &Rates) -> Vec<Cell> {
+    let name = text(endpoint, "name");
+    let earlier = |before: &Value| {
+        let group = named(list(before, "upstreams"), upstream)?;
+        named(list(group, "endpoints"), &name).map(|known| number(known, "requests"))
+    };
+    let state = match endpoint["state_seconds"].as_u64() {
+        Some(seconds) => format!("{} for {}", text(endpoint, "state"), span(seconds)),
+        None => text(endpoint, "state"),
+    };
+    let requests = number(endpoint, "requests");
+    let counts = ["connect_failures", "ejections"].map(|key| Cell::right(grouped(number(endpoint, key))));
+    let weight = if endpoint["backup"] == true { "backup".to_owned() } else { number(endpoint, "weight").to_string() };
+    let mut row = vec![Cell::left(format!("  {name}")), Cell::left(state).bad_if(endpoint["state"] != "up")];
+    row.push(Cell::right(grouped(number(endpoint, "in_flight"))));
+    row.push(Cell::right(rates.of(requests, earlier)));
+    row.push(Cell::right(grouped(requests)));
+    row.extend(counts);
+    row.push(Cell::right(weight));
+    row
+}
+
+fn more(total: u64, shown: usize, what: &str) -> String {
+    match total.saturating_sub(shown as u64) {
+        0 => String::new(),
+        left => format!("and {} more {what}\n", grouped(left)),
     }
 }
 
-/// By key, but what names a thing comes first.
-fn sorted(facts: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
-    let mut all: Vec<_> = facts.iter().collect();
-    all.sort_by_key(|(key, _)| (!matches!(key.as_str(), "name" | "hosts" | "version"), key.as_str()));
-    all.into_iter()
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn is_list_of_things(value: &Value) -> bool {
-    value.as_array().is_some_and(|items| items.iter().any(Value::is_object))
+fn named<'v>(values: &'v [Value], name: &str) -> Option<&'v Value> {
+    values.iter().find(|value| value["name"].as_str().is_some_and(|known| clean(known) == name))
 }
 
-fn plain_text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
-        Value::Array(items) if items.is_empty() => "-".into(),
-        Value::Array(items) => items.iter().map(plain_text).collect::<Vec<_>>().join(", "),
-        Value::Number(_) | Value::Object(_) => value.to_string(),
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_default()
+}
+
+fn real(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_default()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    clean(value[key].as_str().unwrap_or("-"))
+}
+
+/// Nothing that steers the terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// `1,234,567`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
     }
+    out
+}
+
+/// `7 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`
+fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(length, _)| seconds >= *length).unwrap_or(3);
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (length, unit) in &units[first..units.len().min(first + 2)] {
+        if left >= *length || parts.is_empty() {
+            parts.push(format!("{} {unit}", left / length));
+        }
+        left %= length;
+    }
+    parts.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_status_reads_as_aligned_lines_and_tables() {
-        let json = serde_json::json!({
-            "version": "0.1.0",
-            "pid": 7,
-            "listeners": ["127.0.0.1:8080", "[::1]:8080"],
-            "sites": [{"hosts": ["example.com", "*.example.com"], "routes": 3}, {"hosts": ["*"], "routes": 12}],
-            "upstreams": [
-                {"name": "app", "endpoints": [
-                    {"name": "127.0.0.1:3000", "available": true, "in_flight": 2},
-                    {"name": "127.0.0.1:3001", "available": false, "in_flight": 0},
-                ]},
-            ],
-        });
-        let wanted = "\
-version    0.1.0
-listeners  127.0.0.1:8080, [::1]:8080
-pid        7
-sites
-  hosts                       routes
-  example.com, *.example.com  3
-  *                           12
-upstreams
-  name  app
-  endpoints
-    name            available  in_flight
-    127.0.0.1:3000  yes        2
-    127.0.0.1:3001  no         0
-";
-        assert_eq!(readable(&json.to_string()), wanted);
+    const PLAIN: Look = Look { width: usize::MAX, colour: false };
+
+    fn status(seconds: f64, requests: u64) -> String {
+        let endpoint = |name: &str, state: &str, seconds: Option<u64>, backup: bool| {
+            serde_json::json!({
+                "name": name, "available": state == "up", "state": state, "state_seconds": seconds, "in_flight": 2,
+                "requests": requests, "connect_failures": 3, "ejections": 1, "weight": 1, "backup": backup,
+            })
+        };
+        serde_json::json!({
+            "version": "0.1.0", "pid": 7, "uptime_seconds": seconds, "workers": 2, "config": "site.lua",
+            "last_reload": { "time": "2026-11-20 12:00:00", "result": "refused", "message": "error: x" },
+            "connections": 12, "requests_in_flight": 3, "tunnels": 1,
+            "listeners": [{ "address": "127.0.0.1:8080", "open": 12, "accepted": 1234567, "refused": 0 }],
+            "sites": [{ "hosts": ["example.com", "*.example.com"], "routes": 3, "requests": requests, "2xx": requests,
+                        "3xx": 0, "4xx": 0, "5xx": 1 }],
+            "sites_total": 100_000,
+            "upstreams": [{ "name": "app", "requests": 2 * requests, "endpoints_total": 2, "endpoints": [
+                endpoint("127.0.0.1:3000", "up", None, false),
+                endpoint("127.0.0.1:3001", "ejected", Some(7), true),
+            ]}],
+            "upstreams_total": 1,
+        })
+        .to_string()
     }
 
     #[test]
-    fn what_is_no_status_is_shown_as_it_came() {
-        assert_eq!(readable("nonsense"), "nonsense");
-        assert_eq!(readable("{\"a\":\"x\\u001b[2J\",\"b\":[]}"), "a  x?[2J\nb  -\n");
+    fn the_status_reads_as_tables_with_rates() {
+        let wanted = "\
+rsp 0.1.0, pid 7, up 1 h 2 min, 2 workers
+config site.lua
+reload refused 2026-11-20 12:00:00, nothing has changed: error: x
+12 connections, 3 requests in flight, 1 tunnels
+
+LISTENER        OPEN   ACCEPTED  REFUSED
+127.0.0.1:8080    12  1,234,567        0
+
+SITE                        ROUTES  REQUESTS/S  REQUESTS    2XX  3XX  4XX  5XX
+example.com, *.example.com       3       500.0     1,500  1,500    0    0    1
+and 99,980 more sites
+
+UPSTREAM          STATE            IN FLIGHT  REQUESTS/S  REQUESTS  FAILED CONNECTS  EJECTIONS  WEIGHT
+app               1 of 2 up                4      1000.0     3,000                6          2
+  127.0.0.1:3000  up                       2       500.0     1,500                3          1       1
+  127.0.0.1:3001  ejected for 7 s          2       500.0     1,500                3          1  backup
+";
+        assert_eq!(readable(Some(&status(3720.0, 1000)), &status(3721.0, 1500), PLAIN), wanted);
+        let without = readable(None, &status(1.0, 1), PLAIN);
+        assert!(without.contains("  3           -         1 "), "{without}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_only_one_that_wants_them_gets_colours() {
+        let narrow = readable(None, &status(1.0, 1), Look { width: 60, colour: false });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60 || !line.contains("  ")), "{narrow}");
+        assert!(!narrow.contains('\x1b'));
+        let coloured = readable(None, &status(1.0, 1), Look { width: 120, colour: true });
+        assert!(coloured.contains("\x1b[31mejected for 7 s\x1b[0m"), "{coloured}");
+    }
+
+    #[test]
+    fn what_is_no_status_is_shown_as_it_came_and_nothing_steers_the_terminal() {
+        assert_eq!(readable(None, "nonsense", PLAIN), "nonsense");
+        let evil = r#"{"upstreams":[{"name":"a\u001b[2J","endpoints":[]}]}"#;
+        assert!(!readable(None, evil, PLAIN).contains('\x1b'));
+    }
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        for (seconds, wanted) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (90_061, "1 d 1 h")] {
+            assert_eq!(span(seconds), wanted);
+        }
     }
 }

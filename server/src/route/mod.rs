@@ -7,14 +7,15 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use http::Method;
 use rsp_core::{
-    config::{self, Address, Config, Limits},
+    config::{self, Address, Config, ErrorPages, Limits},
     frame::http1::HeadLimits,
     route::{Hosts, Lookup, Params, Path, Pattern, Table},
 };
 
 use crate::{
-    filter::Filter,
+    filter::{self, Filter},
     handler::Handler,
+    limit::Limiters,
     observe::{AccessLog, AccessLogs, Metrics, Series},
     upstream::{Group, Registry},
 };
@@ -51,6 +52,10 @@ pub struct SiteInfo {
     pub access_log: AccessLog,
     /// Requests that no route answered.
     pub series: Arc<Series>,
+    /// Its error pages.
+    pub errors: Option<Arc<ErrorPages>>,
+    /// Whether one of them is a function, for which a copy of the request is kept.
+    pub errors_ask: bool,
 }
 
 /// One route, ready to run.
@@ -89,14 +94,19 @@ pub struct Shared<'a> {
     pub registry: &'a Registry,
     /// Series by name.
     pub metrics: &'a Metrics,
+    /// Limits by name.
+    pub limiters: &'a Limiters,
     /// Access logs by target.
     pub logs: &'a AccessLogs,
+    /// Who was let pass by `auth`.
+    pub auth: &'a Arc<filter::auth::Known>,
 }
 
 impl Snapshot {
     /// Builds what `config` declares; fails when an access log can't be opened.
     pub fn build(config: Arc<Config>, shared: &Shared<'_>) -> io::Result<Self> {
-        let mut groups: Vec<_> = config.upstreams.iter().map(|upstream| shared.registry.declare(upstream)).collect();
+        let mut groups = Groups::default();
+        config.upstreams.iter().for_each(|upstream| drop(groups.of(upstream, shared.registry)));
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
         for spec in &config.sites {
@@ -119,7 +129,10 @@ impl Snapshot {
             limits: Arc::clone(&config.limits),
             access_log: shared.logs.open(&config.access_log)?,
             series: shared.metrics.series("", ""),
+            errors_ask: config.errors.as_ref().is_some_and(|errors| errors.has_functions()),
+            errors: config.errors.clone(),
         });
+        let groups = groups.0.into_values().collect();
         Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
     }
 
@@ -131,6 +144,8 @@ impl Snapshot {
             limits: Arc::clone(&config.limits),
             access_log: AccessLog::off(),
             series: shared.metrics.series("admin", ""),
+            errors: None,
+            errors_ask: false,
         });
         let pattern = Pattern::parse("/*").map_err(|e| io::Error::other(e.to_string()))?;
         let route = Route {
@@ -149,8 +164,7 @@ impl Snapshot {
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
     pub async fn find(&self, listener: &Address, host: &str, method: &Method, path: &Path<'_>) -> Found {
-        let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
-        let Some(site) = own.unwrap_or(&self.everywhere).find(host) else { return Found::NoSite };
+        let Some(site) = self.site(listener, host) else { return Found::NoSite };
         let info = || Arc::clone(&site.info);
         match site.table.find(method, path) {
             Lookup::Found(found) => Found::Route(Arc::clone(found.value), found.params),
@@ -160,26 +174,38 @@ impl Snapshot {
             Lookup::NotFound => Found::NoRoute(info()),
         }
     }
+
+    /// The route that a preflight asks about, if a filter of it answers preflights; else they are requests like others.
+    pub fn find_preflight(&self, listener: &Address, host: &str, wanted: &Method, path: &Path<'_>) -> Option<Found> {
+        match self.site(listener, host)?.table.find(wanted, path) {
+            Lookup::Found(found) if found.value.filters.iter().any(Filter::answers_preflights) => {
+                Some(Found::Route(Arc::clone(found.value), found.params))
+            }
+            _ => None,
+        }
+    }
+
+    fn site(&self, listener: &Address, host: &str) -> Option<&Arc<Site>> {
+        let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
+        own.unwrap_or(&self.everywhere).find(host)
+    }
 }
 
 impl Site {
     /// Adds the upstreams of bare addresses to `groups`.
-    fn build(
-        spec: &config::Site,
-        config: &Config,
-        shared: &Shared<'_>,
-        groups: &mut Vec<Arc<Group>>,
-    ) -> io::Result<Self> {
+    fn build(spec: &config::Site, config: &Config, shared: &Shared<'_>, groups: &mut Groups) -> io::Result<Self> {
         let name: Arc<str> = spec.hosts.first().map_or("*".to_owned(), ToString::to_string).into();
         let info = Arc::new(SiteInfo {
             limits: Arc::clone(&spec.limits),
             access_log: shared.logs.open(spec.access_log.as_ref().unwrap_or(&config.access_log))?,
             series: shared.metrics.series(&name, ""),
+            errors_ask: spec.errors.as_ref().is_some_and(|errors| errors.has_functions()),
+            errors: spec.errors.clone(),
             name,
         });
+        let mut counted = Counted(vec![("".into(), Arc::clone(&info.series))]);
         let routes = spec.routes.iter().map(|route| {
-            let built = Arc::new(Route::build(route, &info, shared));
-            groups.extend(built.handler.upstream().cloned());
+            let built = Arc::new(Route::build(route, &info, (&mut counted, groups), shared));
             (route.method.clone(), route.pattern.clone(), built)
         });
         // Conflicts were found when the config was checked.
@@ -198,15 +224,61 @@ impl Site {
 }
 
 impl Route {
-    fn build(spec: &config::Route, site: &Arc<SiteInfo>, shared: &Shared<'_>) -> Self {
-        let handler = Handler::declared(&spec.chain.handler, shared.registry);
+    fn build(
+        spec: &config::Route,
+        site: &Arc<SiteInfo>,
+        (counted, groups): (&mut Counted, &mut Groups),
+        shared: &Shared<'_>,
+    ) -> Self {
+        let handler = Handler::declared(&spec.chain.handler, |upstream| groups.of(upstream, shared.registry));
+        let lasting = filter::Shared {
+            registry: shared.registry,
+            limiters: shared.limiters,
+            metrics: shared.metrics,
+            auth: shared.auth,
+        };
+        let filters = spec.chain.filters.iter().map(|filter| Filter::declared(filter, &site.name, &lasting));
+        let filters: Box<[_]> = filters.collect();
+        filters.iter().filter_map(Filter::upstream).for_each(|group| groups.keep(group));
         Self {
             site: Arc::clone(site),
-            filters: spec.chain.filters.iter().map(Filter::declared).collect(),
-            series: shared.metrics.series(&site.name, handler.upstream().map_or("", |upstream| &upstream.name)),
+            filters,
+            series: counted.series(&site.name, handler.upstream(), shared.metrics),
             handler,
             pattern: spec.pattern.clone(),
         }
+    }
+}
+
+/// The running group of each upstream, by the address of its declaration, which the config keeps: the routes of a large
+/// config share a few, and looking each up by name takes longer than all the rest.
+#[derive(Default)]
+struct Groups(HashMap<usize, Arc<Group>, foldhash::fast::RandomState>);
+
+impl Groups {
+    fn of(&mut self, upstream: &Arc<config::Upstream>, registry: &Registry) -> Arc<Group> {
+        let group = self.0.entry(Arc::as_ptr(upstream) as usize).or_insert_with(|| registry.declare(upstream));
+        Arc::clone(group)
+    }
+
+    /// One that was looked up already.
+    fn keep(&mut self, group: &Arc<Group>) {
+        self.0.entry(Arc::as_ptr(&group.spec) as usize).or_insert_with(|| Arc::clone(group));
+    }
+}
+
+/// The series of one site, by the name of the upstream.
+struct Counted(Vec<(Arc<str>, Arc<Series>)>);
+
+impl Counted {
+    fn series(&mut self, site: &str, upstream: Option<&Arc<Group>>, metrics: &Metrics) -> Arc<Series> {
+        let name = upstream.map_or("", |upstream| &*upstream.name);
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| **known == *name) {
+            return Arc::clone(known);
+        }
+        let series = metrics.series(site, name);
+        self.0.push((name.into(), Arc::clone(&series)));
+        series
     }
 }
 

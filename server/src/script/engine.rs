@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use mlua::{Lua, LuaOptions, StdLib, Value as LuaValue};
+use http::StatusCode;
+use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaOptions, StdLib, Value as LuaValue};
 use rsp_core::{
     config::{
         Address, Config, Context, FunctionId, Handler, RequestContext, Upstream, check_handler,
@@ -105,18 +106,49 @@ impl Engine {
     /// the function let them pass.
     pub async fn call(&self, id: FunctionId, request: Request, visit: Visit<'_>) -> (Request, Result<Outcome, Fault>) {
         let live = Live::new(request, visit);
-        let result = self.run(id, &live).await;
+        let result = self.run(id, &live, |request| request).await;
         let outcome = result.and_then(|value| self.outcome(id, &value, visit));
         live.finish(outcome)
     }
 
-    async fn run(&self, id: FunctionId, live: &Live) -> Result<LuaValue, Fault> {
+    /// Calls the function of an error page with a copy of the request and the status: `reply`, `redirect`, or None for
+    /// the built-in page.
+    ///
+    /// Faults: `Script`.
+    pub async fn page(
+        &self,
+        id: FunctionId,
+        request: Request,
+        status: StatusCode,
+        visit: Visit<'_>,
+    ) -> (Request, Result<Option<Handler>, Fault>) {
+        let live = Live::new(request, visit);
+        let result = self.run(id, &live, |request| (request, status.as_u16())).await;
+        let outcome = result.and_then(|value| self.outcome(id, &value, visit));
+        let (request, outcome) = live.finish(outcome);
+        let page = outcome.and_then(|outcome| match outcome {
+            Outcome::Next => Ok(None),
+            Outcome::Handler(handler @ (Handler::Reply(_) | Handler::Redirect(_))) => Ok(Some(handler)),
+            Outcome::Handler(_) => {
+                let cause = format!("{}: an error page is `reply`, `redirect` or nil", self.name(id));
+                Err(Fault::new(Kind::Script, cause))
+            }
+        });
+        (request, page)
+    }
+
+    async fn run<A: IntoLuaMulti>(
+        &self,
+        id: FunctionId,
+        live: &Live,
+        arguments: impl FnOnce(AnyUserData) -> A,
+    ) -> Result<LuaValue, Fault> {
         let Some(function) = self.recorder.function(id) else {
             return Err(Fault::new(Kind::Script, "a worker hasn't this function"));
         };
         let failed = |error: mlua::Error| self.failed(id, &error);
         let handle = self.lua.create_userdata(RequestHandle::new(live)).map_err(failed)?;
-        let mut call = pin!(function.call_async::<LuaValue>(handle));
+        let mut call = pin!(function.call_async::<LuaValue>(arguments(handle)));
         let mut taken = Taken::default();
         poll_fn(|cx| self.meter.run(&self.lua, &mut taken, || call.as_mut().poll(cx))).await.map_err(failed)
     }
@@ -135,7 +167,7 @@ impl Engine {
             return Ok(Outcome::Handler(known.clone()));
         }
         let handler = self.check(&handle.made(), visit)?;
-        if let Handler::Proxy(_) | Handler::Reply(_) = handler {
+        if let Handler::Proxy(_) | Handler::Fastcgi(_) | Handler::Reply(_) = handler {
             // Calls don't run side by side on one state, so nobody else has set it in between.
             let _ = handle.checked.set(handler.clone());
         }
@@ -144,9 +176,23 @@ impl Engine {
 
     fn check(&self, made: &Made, visit: Visit<'_>) -> Result<Handler, Fault> {
         let texts = self.sources.texts();
-        let context = Context { folder: &self.folder, admin_socket: &self.admin_socket, probe: &files::probe };
+        let context = Context {
+            folder: &self.folder,
+            admin_socket: &self.admin_socket,
+            probe: &files::probe,
+            real: &files::real,
+            read: &files::read_file,
+            // A function makes handlers, and `user` is none.
+            account: &|_, _| Ok(()),
+        };
         let upstream = |name: &str| self.declared(name);
-        let request = RequestContext { context, sources: texts, upstream: &upstream, pattern: visit.route };
+        let request = RequestContext {
+            context,
+            sources: texts,
+            upstream: &upstream,
+            pattern: visit.route,
+            hidden: &self.config.hidden,
+        };
         check_handler(made, &request).map_err(|error| {
             let place = trouble::place(error.span, texts);
             let label = if error.label.is_empty() { String::new() } else { format!(" ({})", error.label) };

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rsp_core::config::{PathKind, raw::Source};
+use rsp_core::config::{PathKind, raw::Source, units};
 
 use super::sources::Sources;
 
@@ -37,6 +37,11 @@ pub fn probe(path: &Path) -> PathKind {
     }
 }
 
+/// Where a path leads once all links are followed.
+pub fn real(path: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(path).ok()
+}
+
 impl Finder {
     /// For a config in `folder`; `main` is its file, if it has one.
     pub(super) fn new(folder: &Path, main: Option<&Path>) -> Self {
@@ -61,6 +66,7 @@ impl Finder {
         let escaped = glob::Pattern::escape(&folder.display().to_string());
         let pattern = Path::new(&escaped).join(said).display().to_string();
         let matches = glob::glob(&pattern).map_err(|e| format!("\"{said}\" is no pattern: {}", e.msg))?;
+        sources.patterns.push(PathBuf::from(&pattern));
         let mut paths = Vec::new();
         for found in matches {
             let path = found.map_err(|e| format!("{}: {}", e.path().display(), reason(e.error())))?;
@@ -95,16 +101,25 @@ impl Finder {
     }
 }
 
-/// The text of a file; the error is a sentence without the word error.
-pub(super) fn read(path: &Path) -> Result<Arc<str>, String> {
+/// The bytes of a plain file, so many at most, for the checks that need them.
+pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let unreadable = |e: io::Error| format!("cannot open {}: {}", path.display(), reason(&e));
+    // Opening a pipe would wait for whoever writes to it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(format!("{} is no plain file", path.display()));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match bytes.len() as u64 > most {
+        true => Err(format!("{} is larger than {}", path.display(), units::write_size(most))),
+        false => Ok(bytes),
     }
-    let text = String::from_utf8(bytes).map_err(|e| {
+}
+
+/// The text of a file; the error is a sentence without the word error.
+pub(super) fn read(path: &Path) -> Result<Arc<str>, String> {
+    let text = String::from_utf8(read_file(path, FILE_MAX)?).map_err(|e| {
         let line = 1 + memchr::memchr_iter(b'\n', &e.as_bytes()[..e.utf8_error().valid_up_to()]).count();
         format!("{}:{line}: the file is not UTF-8", path.display())
     })?;

@@ -27,6 +27,7 @@ impl Headers {
                 fields.insert(header::HOST, host.clone());
             }
             *headers = fields;
+            state.request.body.withhold_trailers();
             Ok(())
         })
     }
@@ -48,6 +49,7 @@ impl Headers {
             return Err(mlua::Error::runtime("a request needs its `Host`"));
         }
         self.0.with(|state| {
+            state.request.body.withhold_trailer(&name);
             let headers = &mut state.request.head.headers;
             headers.remove(&name);
             for value in fields.get_all(&name) {

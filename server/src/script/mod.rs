@@ -23,5 +23,5 @@ mod trouble;
 
 pub use engine::{Engine, Outcome, Visit};
 pub use evaluate::{Loaded, load, load_text};
-pub use files::probe;
+pub use files::{probe, read_file, real};
 pub use sources::Sources;

@@ -14,6 +14,8 @@ pub struct Sources {
     pub(super) texts: Vec<Source>,
     /// What `require` and `include` found, by the file that says so and what it says.
     pub(super) found: HashMap<(u32, String), Vec<u32>>,
+    /// What `include` looked for, with the folder before it.
+    pub(super) patterns: Vec<PathBuf>,
     /// What `env` gave; None is unset.
     pub(super) variables: HashMap<String, Option<String>>,
     /// Where each function begins: file and line.
@@ -26,6 +28,11 @@ impl Sources {
     /// The files that were read, the config file first; a text without a file is not among them.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.texts.iter().map(|source| source.path.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The patterns of every `include`: a new file that one of them matches belongs to the config.
+    pub fn patterns(&self) -> &[PathBuf] {
+        &self.patterns
     }
 
     /// The texts, as spans index them.

@@ -46,7 +46,14 @@ impl Folder {
 /// What is wrong with a file, checked too, with paths relative to the folder.
 fn errors(path: &Path, folder: &Path) -> String {
     let socket = folder.join("site.lua.sock");
-    let context = Context { folder, admin_socket: &socket, probe: &probe };
+    let context = Context {
+        folder,
+        admin_socket: &socket,
+        probe: &probe,
+        real: &real,
+        read: &files::read_file,
+        account: &|_, _| Ok(()),
+    };
     let drawn = match load(path).map_err(|failed| failed.checked(&context)) {
         Err(failed) => draw(&failed.diagnostics, &failed.sources, false),
         Ok(loaded) => {

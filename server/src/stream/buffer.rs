@@ -65,6 +65,11 @@ impl Buffer {
         }
     }
 
+    /// Keeps the first `n` unread bytes only.
+    pub fn truncate(&mut self, n: usize) {
+        self.end = self.end.min(self.start + n);
+    }
+
     /// Whether nothing is unread.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

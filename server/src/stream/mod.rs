@@ -1,18 +1,20 @@
-//! Sockets, pooled buffers, lazy timers and sets of idle connections: everything that moves bytes and knows no message.
+//! Sockets, pooled buffers and pipes, lazy timers and sets of idle connections: everything that moves bytes and knows no message.
 //!
-//! **Invariant:** an idle connection holds no buffer; one is borrowed only while there is something to read or write.
+//! **Invariant:** an idle connection holds no buffer and no pipe; they are borrowed only while bytes are in flight.
 //! **Invariant:** nothing here crosses threads: a wire, its timers and its buffers belong to one worker.
 
 mod buffer;
 mod idle;
 mod socket;
+mod splice;
 mod timer;
 mod tunnel;
 mod wire;
 
 pub use buffer::Buffer;
 pub use idle::IdleSet;
-pub use socket::{KEEPALIVE, Peer, Socket};
+pub use socket::{KEEPALIVE, Peer, Socket, Watched};
+pub use splice::Pipe;
 pub use timer::Timer;
 pub use tunnel::tunnel;
 pub use wire::Wire;

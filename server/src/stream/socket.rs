@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::RecvFlags;
+use rustix::{
+    event::{PollFd, PollFlags},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags},
+};
 use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -37,7 +40,29 @@ pub enum Peer {
     Unix,
 }
 
+/// What is known of a peer from whom nothing is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// Nothing came.
+    Quiet,
+    /// Bytes came, and as yet no end.
+    Unread,
+    /// It ended its direction, or the connection broke.
+    Ended,
+}
+
 impl Socket {
+    /// Our end, v4 addresses as such; None on a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => {
+                let address = stream.local_addr().ok()?;
+                Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+            }
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Reads once; a short read leaves the socket marked as drained, which spares a system call.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(into);
@@ -58,11 +83,35 @@ impl Socket {
         }
     }
 
+    /// As [`poll_write`](Self::poll_write), for bytes that the end of our direction follows at once: the kernel holds them
+    /// back, 200 ms at most, to send both in one segment.
+    pub fn poll_write_last(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        self.poll_write_with(cx, |socket| {
+            Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
+        })
+    }
+
     /// Ready when a read would not wait: bytes, the end, or an error.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Runs `read` on the raw descriptor when it is readable: for system calls that bypass user memory.
+    pub fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_readable(cx))?;
+            match self.try_io(Interest::READABLE, &mut read) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
         }
     }
 
@@ -73,20 +122,26 @@ impl Socket {
         mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let tried = match self {
-                Self::Tcp(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || write(stream.as_fd()))
-                }
-                Self::Unix(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || write(stream.as_fd()))
-                }
-            };
-            match tried {
+            match self {
+                Self::Tcp(stream) => ready!(stream.poll_write_ready(cx))?,
+                Self::Unix(stream) => ready!(stream.poll_write_ready(cx))?,
+            }
+            match self.try_io(Interest::WRITABLE, &mut write) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
+        }
+    }
+
+    /// `WouldBlock` makes the runtime wait for the next event.
+    fn try_io(
+        &self,
+        interest: Interest,
+        run: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_io(interest, || run(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(interest, || run(stream.as_fd())),
         }
     }
 
@@ -99,6 +154,17 @@ impl Socket {
     pub fn has_unread(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         rustix::net::recv(self.as_fd(), &mut [0; 1], flags).is_ok_and(|(n, _)| n > 0)
+    }
+
+    /// Lets the runtime know whether everything was read, where reads were not short enough to tell: only then does it
+    /// wait for the next byte, and only then is the connection silent.
+    pub fn settle(&self) {
+        let mut peek = |socket: BorrowedFd<'_>| {
+            let (n, _) = rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+            Ok(n)
+        };
+        // A byte, an end or an error: whoever reads next finds it.
+        let _ = self.try_io(Interest::READABLE, &mut peek);
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -121,6 +187,20 @@ impl Socket {
         if let Self::Tcp(stream) = self {
             // A socket that can't be probed is only noticed later.
             let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+        }
+    }
+
+    /// As [`Wire::watch`](super::Wire::watch) says.
+    pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
+        if self.poll_readable(cx).is_pending() {
+            return Watched::Quiet;
+        }
+        let descriptor = self.as_fd();
+        let mut asked = [PollFd::new(&descriptor, PollFlags::RDHUP)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut asked, Some(&now)) {
+            Ok(0) | Err(_) => Watched::Unread,
+            Ok(_) => Watched::Ended,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::BorrowedFd,
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Buffer, Peer, Socket, Timer};
+use super::{Buffer, Peer, Socket, Timer, Watched};
 
 /// A connection's socket; its request body, response writer and tunnel share it by `Rc`.
 ///
@@ -43,6 +44,11 @@ impl Wire {
     /// Who is at the other end.
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Our end; None on a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.borrow().local_address()
     }
 
     /// Reads into the spare room of `buffer`; 0 is the peer's end. Waits for `timeout` at most; None waits for ever.
@@ -96,6 +102,28 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// As [`poll_write`](Self::poll_write), for bytes that the close or the end of our direction follows at once.
+    pub fn poll_write_last(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.socket.borrow().poll_write_last(cx, parts);
+        self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
+    pub fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        timeout: Option<Duration>,
+    ) -> Poll<io::Result<usize>> {
+        let read = self.socket.borrow().poll_read_with(cx, read);
+        self.reading.borrow_mut().bound(cx, read, timeout)
+    }
+
     /// Runs `write` on the descriptor when it is writable: sendfile, splice. Waits for `timeout` at most.
     pub fn poll_write_with(
         &self,
@@ -105,6 +133,11 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         let written = self.socket.borrow().poll_write_with(cx, write);
         self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Finds out whether everything was read, after reads that bypassed user memory.
+    pub fn settle(&self) {
+        self.socket.borrow().settle();
     }
 
     /// Lets the kernel find out whether the peer is still there.
@@ -125,6 +158,12 @@ impl Wire {
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
     pub fn reset_on_close(&self) {
         self.socket.borrow().reset_on_close();
+    }
+
+    /// Whether the peer has ended its direction or the connection broke, for one who reads nothing meanwhile. Calls the
+    /// task at the next event, unless bytes are unread: then nobody calls, and who wants to know asks again.
+    pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
+        self.socket.borrow().watch(cx)
     }
 
     /// Ready when the connection broke (a reset), without reading from it. An end of input only is no break.

@@ -11,16 +11,20 @@ use std::{
 
 use http::{Method, StatusCode};
 use rsp_core::{
-    balance::{Outcome, Tried},
+    balance::{InFlight, Outcome, Tried},
     config,
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
 };
 use tokio::time::Instant;
 
-use super::{Endpoint, Group, Pools, connect::connect};
+use super::{
+    Endpoint, Group, Pools,
+    choice::{self, Affinity, Lack},
+    connect::connect,
+};
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Interim, Lease, Response, SendFault, Sender, Upgrade, WireBody},
+    message::{Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Upgrade, WireBody},
     stream::{Buffer, IdleSet, Wire},
 };
 
@@ -40,6 +44,8 @@ pub struct Outgoing<'a> {
     pub body: Body,
     /// The body's framing.
     pub framing: Framing,
+    /// The endpoints speak FastCGI: the head is made of records, and the body follows in more of them.
+    pub fastcgi: Option<&'a Fastcgi>,
     /// Whether the head asks for an upgrade.
     pub upgrade: bool,
     /// Request sent to response head.
@@ -58,8 +64,19 @@ pub struct Outgoing<'a> {
     pub interim: Interim,
     /// For random choices.
     pub seed: u64,
+    /// What binds the request to an endpoint; None for a group that asks for nothing of the kind.
+    pub affinity: Option<Box<Affinity>>,
     /// Now, as the caller knows it: a look at the clock less.
     pub now: Instant,
+}
+
+/// A request to a FastCGI application.
+#[derive(Debug, Clone, Copy)]
+pub struct Fastcgi {
+    /// Stands beside what the application says on its error stream.
+    pub id: RequestId,
+    /// Whether the application was asked to keep the connection.
+    pub keep: bool,
 }
 
 /// What may follow a failed attempt.
@@ -77,19 +94,39 @@ struct Failed {
     fault: Fault,
     outcome: Option<Outcome>,
     retry: Retryable,
+    /// The request's place on the endpoint, for the same again.
+    held: Option<InFlight>,
 }
 
 impl Pools {
     /// Sends a request to one of the group's endpoints and waits for the head of the final response.
     pub async fn exchange(&self, group: &Arc<Group>, outgoing: &mut Outgoing<'_>) -> Result<Box<Response>, Fault> {
-        let live = group.live();
-        let group = live.as_ref().unwrap_or(group);
+        let mut live = group.live();
         let mut tried = Tried::default();
         let mut tries = 0;
-        group.budget.request();
+        live.as_ref().unwrap_or(group).budget.request();
         let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
         let mut costs = false;
-        while let Some(index) = group.balance.pick(since_start(outgoing.now), outgoing.seed, &tried) {
+        let mut waits = None;
+        loop {
+            let asked = live.as_ref().unwrap_or(group);
+            let chosen = match waits.take() {
+                None => choice::now(asked, outgoing, &tried),
+                Some(lack) => Err(lack),
+            };
+            let (index, held) = match chosen {
+                Ok(chosen) => chosen,
+                Err(lack) if asked.queues() && (tries == 0 || !costs) => {
+                    tried = Tried::default();
+                    tries = 0;
+                    let (after, index, held) = Box::pin(choice::wait(asked, outgoing, lack)).await?;
+                    live = after.or(live);
+                    (index, held)
+                }
+                Err(Lack::Full) if tries == 0 => return Err(choice::full(asked)),
+                Err(_) => break,
+            };
+            let group = live.as_ref().unwrap_or(group);
             if costs && !group.budget.try_retry(since_start(outgoing.now)) {
                 last.cause = format!("{}; no retry left in the budget", last.cause).into();
                 break;
@@ -97,7 +134,7 @@ impl Pools {
             if tries > 0 {
                 group.counts.retries.inc();
             }
-            let failed = match self.on_endpoint(group, index, outgoing).await {
+            let failed = match self.on_endpoint(group, index, held, outgoing).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -108,7 +145,9 @@ impl Pools {
             // stays none.
             costs = failed.outcome != Some(Outcome::ConnectFailed) || outgoing.retry.budget <= 0.0;
             last = failed.fault;
-            if failed.retry == Retryable::Never || tries >= outgoing.retry.tries {
+            if failed.outcome == Some(Outcome::ConnectFailed) && choice::is_unreachable(group, outgoing, &tried) {
+                waits = Some(Lack::Down);
+            } else if failed.retry == Retryable::Never || tries >= outgoing.retry.tries {
                 break;
             }
         }
@@ -120,38 +159,37 @@ impl Pools {
         &self,
         group: &Arc<Group>,
         index: usize,
+        held: InFlight,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let idle = self.idle(group, endpoint);
-        let mut attempt = self.attempt(group, index, &idle, idle.take().await, outgoing).await;
-        if matches!(&attempt, Err(failed) if failed.retry == Retryable::Afresh) {
-            attempt = self.attempt(group, index, &idle, None, outgoing).await;
-        }
-        let (outcome, at) = match &attempt {
-            Ok(response) => (Some(verdict(response)), response.upstream.as_ref().map(|answered| answered.at)),
-            Err(failed) => (failed.outcome, None),
-        };
-        if let Some(outcome) = outcome {
-            note(group, index, outcome, at.unwrap_or_else(Instant::now));
+        let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
+        let mut attempt = self.attempt((group, index, held), &idle, idle.take().await, outgoing).await;
+        if let Err(Failed { retry: Retryable::Afresh, held, .. }) = &mut attempt
+            && let Some(held) = held.take()
+        {
+            attempt = self.attempt((group, index, held), &idle, None, outgoing).await;
         }
         if let Err(failed) = &mut attempt {
+            failed.held = None;
+            if let Some(outcome) = failed.outcome {
+                group.note(index, outcome, Instant::now());
+            }
             failed.fault.cause =
                 format!("{} of {}: {}", endpoint.names.endpoint, group.name, failed.fault.cause).into();
         }
         attempt
     }
 
+    /// One connection. A good answer ends a row of failures at its own end, not before: it may break off.
     async fn attempt(
         &self,
-        group: &Arc<Group>,
-        index: usize,
+        (group, index, held): (&Arc<Group>, usize, InFlight),
         idle: &Rc<IdleSet>,
         reused: Option<Rc<Wire>>,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let in_flight = group.balance.begin(index);
         let is_reused = reused.is_some();
         let wire = match reused {
             Some(wire) => {
@@ -164,51 +202,65 @@ impl Pools {
                 wire
             }
         };
-        let mut head = Sender::head_buffer();
-        (outgoing.render)(endpoint, &mut head);
-        let body = std::mem::replace(&mut outgoing.body, Body::Empty);
-        let sender = Sender::new(Rc::clone(&wire), head, body, outgoing.framing, outgoing.write_timeout);
+        let (sender, records) = sender(&wire, endpoint, outgoing);
         let started = if is_reused { outgoing.now } else { Instant::now() };
-        let mut flight = Flight {
-            wire: &wire,
-            sender,
-            state: Sending::Going,
-            buffer: None,
-            scanned: 0,
-            started,
-            waited: false,
-            deadline: None,
-        };
+        let mut flight = Flight::new(&wire, sender, records, started);
         let answer = flight.answer(outgoing).await;
-        let Flight { sender, state, buffer, .. } = flight;
+        let Flight { sender, state, buffer, records, .. } = flight;
         match answer {
             Ok(head) => {
                 let at = Instant::now();
-                let answered = Answered { by: Arc::clone(&endpoint.names), took: at - started, at };
+                let good = is_good(&head, at - started, group);
+                if !good || group.queues() {
+                    group.note(index, if good { Outcome::Ok } else { Outcome::BadAnswer }, at);
+                }
+                let answered = Answered { by: Arc::clone(&endpoint.names), took: at - started };
                 let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
                 let sending = (state == Sending::Going).then(|| Box::new(sender));
-                let lease = Lease { sending, keep, in_flight };
-                let mut response = respond(head, wire, buffer.unwrap_or_default(), lease, outgoing)?;
+                let lease = Lease { sending, keep, good, in_flight: held };
+                let buffer = buffer.unwrap_or_default();
+                let mut response = match records {
+                    None => respond(head, wire, buffer, lease, outgoing)?,
+                    Some(records) => respond_fastcgi(head, wire, (buffer, records), lease, outgoing),
+                };
                 response.upstream = Some(answered);
                 Ok(response)
             }
             Err(fault) => {
-                let silent = buffer.is_none();
-                let repeatable = silent && sender.body_sent() == 0 && outgoing.method.is_idempotent();
+                let silent = buffer.is_none() && records.is_none_or(|records| !records.heard());
+                // One that has no room says that it did not look at the request.
+                let unseen = fault.kind == Kind::UpstreamFull || silent && outgoing.method.is_idempotent();
+                let repeatable = unseen && sender.body_sent() == 0;
                 outgoing.body = sender.into_body();
-                Err(classify(fault, repeatable, is_reused && silent))
+                Err(Failed { held: Some(held), ..classify(fault, repeatable, is_reused && silent) })
             }
         }
     }
 }
 
+/// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
+fn sender(wire: &Rc<Wire>, endpoint: &Endpoint, outgoing: &mut Outgoing<'_>) -> (Sender, Option<Box<Records>>) {
+    let mut head = Sender::head_buffer();
+    (outgoing.render)(endpoint, &mut head);
+    let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+    match outgoing.fastcgi {
+        None => (Sender::new(Rc::clone(wire), head, body, outgoing.framing, outgoing.write_timeout), None),
+        Some(fastcgi) => {
+            let records = Box::new(Records::new(fastcgi.id, Arc::clone(&endpoint.names)));
+            (Sender::records(Rc::clone(wire), head, body, outgoing.write_timeout), Some(records))
+        }
+    }
+}
+
 /// One attempt's connection while the response head is awaited.
-struct Flight<'a> {
+pub(super) struct Flight<'a> {
     wire: &'a Wire,
     sender: Sender,
     state: Sending,
     /// What was received; None before the first byte.
-    buffer: Option<Buffer>,
+    pub(super) buffer: Option<Buffer>,
+    /// Takes the answer out of its FastCGI records; None: HTTP.
+    records: Option<Box<Records>>,
     scanned: usize,
     started: Instant,
     /// Whether sending took more than one try.
@@ -225,9 +277,15 @@ enum Sending {
     Broken,
 }
 
-impl Flight<'_> {
+impl<'a> Flight<'a> {
+    /// An attempt that begins at `started`.
+    pub(super) fn new(wire: &'a Wire, sender: Sender, records: Option<Box<Records>>, started: Instant) -> Self {
+        let state = Sending::Going;
+        Self { wire, sender, state, buffer: None, records, scanned: 0, started, waited: false, deadline: None }
+    }
+
     /// The head of the final response; 1xx ones are passed on.
-    async fn answer(&mut self, outgoing: &Outgoing<'_>) -> Result<ResponseHead, Fault> {
+    pub(super) async fn answer(&mut self, outgoing: &Outgoing<'_>) -> Result<ResponseHead, Fault> {
         for _ in 0..INTERIMS_MAX {
             let head = poll_fn(|cx| self.poll_head(cx, outgoing)).await?;
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -263,7 +321,7 @@ impl Flight<'_> {
                 Err(e) => return Poll::Ready(Err(Fault::new(Kind::UpstreamDead, e.to_string()))),
             }
         }
-        if let Interim::Wire(client) = &outgoing.interim
+        if let Some(client) = outgoing.interim.client()
             && client.poll_broken(cx).is_ready()
         {
             return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the answer")));
@@ -294,6 +352,9 @@ impl Flight<'_> {
 
     fn parse(&mut self, method: &Method) -> Result<Option<ResponseHead>, Fault> {
         let Some(buffer) = &mut self.buffer else { return Ok(None) };
+        if let Some(records) = &mut self.records {
+            return records.read_head(buffer, method, &HEAD_LIMITS);
+        }
         let seen = std::mem::replace(&mut self.scanned, buffer.filled().len());
         // Most heads come whole, so the first bytes are parsed at once; later ones only when the end is there.
         if seen > 0 && http1::head_end(buffer.filled(), seen).is_none() && !buffer.is_full() {
@@ -336,6 +397,8 @@ fn respond(
             return Err(bad_answer(Fault::new(Kind::UpstreamMalformed, "a 101 that nobody asked for")));
         };
         let (silence, capacity, in_flight) = (outgoing.silence, outgoing.capacity, lease.in_flight);
+        // A tunnel has no end that would say so.
+        in_flight.succeed();
         response.upgrade = Some(Box::new(Upgrade { protocol, wire, leftover: buffer, silence, capacity, in_flight }));
         return Ok(response);
     }
@@ -348,29 +411,36 @@ fn respond(
     Ok(response)
 }
 
-/// Tells the balance, the counters and, where an endpoint is out now, the operator.
-fn note(group: &Group, index: usize, outcome: Outcome, at: Instant) {
-    let endpoint = &group.endpoints[index];
-    if outcome == Outcome::ConnectFailed {
-        endpoint.counts.connect_failures.inc();
+/// The same of an application's answer. It has no version to name in `Via`: it is no server of its own.
+fn respond_fastcgi(
+    head: ResponseHead,
+    wire: Rc<Wire>,
+    (buffer, records): (Buffer, Box<Records>),
+    lease: Lease,
+    outgoing: &Outgoing<'_>,
+) -> Box<Response> {
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
+    response.headers = head.headers;
+    response.stated_length = head.content_length;
+    let keep = lease.keep.filter(|_| outgoing.fastcgi.is_some_and(|fastcgi| fastcgi.keep));
+    let settings = (outgoing.capacity, outgoing.body_timeout);
+    let body = WireBody::records(wire, buffer, records, settings, Lease { keep, ..lease });
+    match head.framing {
+        Framing::Empty => body.discard(),
+        _ => response.body = Body::Wire(Box::new(body)),
     }
-    if let Some(ejection) = group.balance.report(index, outcome, since_start(at)) {
-        endpoint.counts.ejected(ejection.for_);
-        tracing::warn!(
-            "{} of {} failed too often: ejected for {:?}",
-            endpoint.names.endpoint,
-            group.name,
-            ejection.for_
-        );
-    }
+    response
 }
 
-/// What an answer says about the endpoint: gateway errors are its own, a 503 with Retry-After is maintenance.
-fn verdict(response: &Response) -> Outcome {
-    match response.status.as_u16() {
-        503 if response.headers.contains_key(http::header::RETRY_AFTER) => Outcome::Ok,
-        502..=504 => Outcome::BadAnswer,
-        _ => Outcome::Ok,
+/// What an answer's head says about the endpoint: gateway errors are its own, a 503 with Retry-After is maintenance.
+fn is_good(head: &ResponseHead, took: Duration, group: &Group) -> bool {
+    if group.spec.outlier.slow.is_some_and(|slow| took > slow) {
+        return false;
+    }
+    match head.status.as_u16() {
+        503 => head.headers.contains_key(http::header::RETRY_AFTER),
+        502 | 504 => false,
+        _ => true,
     }
 }
 
@@ -379,18 +449,18 @@ fn classify(fault: Fault, repeatable: bool, idle_ended: bool) -> Failed {
     match fault.kind {
         kind if kind.may_retry() && idle_ended => {
             let retry = if repeatable { Retryable::Afresh } else { Retryable::Never };
-            Failed { fault, outcome: None, retry }
+            Failed { fault, outcome: None, retry, held: None }
         }
         kind if kind.may_retry() && repeatable => {
-            Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere }
+            Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere, held: None }
         }
         Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
-        _ => Failed { fault, outcome: None, retry: Retryable::Never },
+        _ => Failed { fault, outcome: None, retry: Retryable::Never, held: None },
     }
 }
 
 fn bad_answer(fault: Fault) -> Failed {
-    Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Never }
+    Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Never, held: None }
 }
 
 fn not_connected(e: io::Error) -> Failed {
@@ -400,11 +470,12 @@ fn not_connected(e: io::Error) -> Failed {
             fault: Fault::new(Kind::Full, format!("connect: {e}")),
             outcome: None,
             retry: Retryable::Never,
+            held: None,
         };
     }
     let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
     let fault = Fault::new(kind, format!("connect: {e}"));
-    Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere }
+    Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere, held: None }
 }
 
 /// Whether descriptors or memory ran out here.
@@ -416,6 +487,11 @@ fn is_of_this_process(e: &io::Error) -> bool {
 
 /// A time as the pure core knows it: since the process first asked.
 pub fn since_start(now: Instant) -> Duration {
+    now.saturating_duration_since(start())
+}
+
+/// What [`since_start`] counts from.
+pub(super) fn start() -> Instant {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    now.saturating_duration_since(*START.get_or_init(Instant::now))
+    *START.get_or_init(Instant::now)
 }

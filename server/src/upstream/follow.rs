@@ -32,8 +32,6 @@ const WEIGHT_MAX: u32 = 65_535;
 pub struct Live {
     /// None: nothing is known yet.
     group: ArcSwapOption<Group>,
-    /// That of the declaration before: its endpoints' states are what the first one begins with.
-    before: Option<Arc<Group>>,
     /// One for each endpoint of the declaration.
     known: Mutex<Box<[Known]>>,
 }
@@ -48,13 +46,20 @@ struct Known {
 }
 
 impl Live {
-    /// For a group with names; `old` is what stood behind the declaration before.
-    pub(super) fn of(spec: &config::Upstream, old: Option<&Live>) -> Option<Self> {
-        spec.endpoints.iter().any(|endpoint| endpoint.address.is_name()).then(|| Self {
-            group: ArcSwapOption::empty(),
-            before: old.and_then(Live::group),
-            known: Mutex::new(vec![Known::default(); spec.endpoints.len()].into()),
-        })
+    /// For a group with names that comes in the place of `old`: what was known stands until DNS has been asked again.
+    pub(super) fn of(registry: &Registry, old: Option<&Arc<Group>>, spec: &config::Upstream) -> Option<Self> {
+        if !spec.endpoints.iter().any(|endpoint| endpoint.address.is_name()) {
+            return None;
+        }
+        let known_before = |endpoint: &config::Endpoint| {
+            let (old, live) = old.and_then(|old| old.names().map(|live| (old, live)))?;
+            let index = old.spec.endpoints.iter().position(|other| other.address == endpoint.address)?;
+            Some(Known { targets: live.known().get(index)?.targets.clone(), until: None })
+        };
+        let known: Box<[_]> = spec.endpoints.iter().map(|one| known_before(one).unwrap_or_default()).collect();
+        let before = old.and_then(|old| old.live());
+        let group = before.map(|before| registry.renew(Some(&before), &Arc::new(found(spec, &known))));
+        Some(Self { group: ArcSwapOption::new(group), known: Mutex::new(known) })
     }
 
     /// The group of the addresses.
@@ -122,8 +127,10 @@ async fn look_up(registry: Arc<Registry>, group: Arc<Group>, due: Vec<usize>) {
         let spec = found(&group.spec, &live.known());
         let addresses: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
         tracing::info!("{} is now {}", group.name, addresses.join(" "));
-        let old = live.group().or_else(|| live.before.clone());
-        live.group.store(Some(registry.renew(old.as_ref(), &Arc::new(spec))));
+        let old = live.group().unwrap_or_else(|| Arc::clone(&group));
+        let new = registry.renew(Some(&old), &Arc::new(spec));
+        live.group.store(Some(Arc::clone(&new)));
+        old.give_way(&new);
     }
 }
 
@@ -139,6 +146,7 @@ fn found(spec: &config::Upstream, known: &[Known]) -> config::Upstream {
             address: EndpointAddress::Found(Box::new(endpoint.address.clone()), target.address),
             weight: endpoint.weight.saturating_mul(target.weight).min(WEIGHT_MAX),
             backup: endpoint.backup || target.backup,
+            max_connections: endpoint.max_connections,
             name: target.address.to_string(),
         }));
     }

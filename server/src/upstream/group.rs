@@ -3,17 +3,24 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use rsp_core::{
-    balance::{self, EndpointState, RetryBudget},
+    balance::{self, EndpointState, Outcome, RetryBudget},
     config,
 };
+use tokio::time::Instant;
 
-use super::{Resolver, connect::Resolved, follow::Live};
+use super::{
+    Resolver,
+    connect::Resolved,
+    exchange::since_start,
+    follow::Live,
+    sticky::{Secret, Sticky},
+};
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
@@ -36,9 +43,15 @@ pub struct Group {
     pub budget: RetryBudget,
     /// Counters of the group.
     pub counts: Arc<UpstreamCounts>,
+    /// Keeps clients on their endpoints.
+    pub sticky: Option<Sticky>,
+    queues: bool,
     /// What its names stand for now; None: it has no names.
     live: Option<Live>,
-    cursor: Arc<AtomicUsize>,
+    /// The declaration in whose place this one comes when its config runs.
+    before: Weak<Group>,
+    /// What came in the place of this one.
+    after: OnceLock<Arc<Group>>,
 }
 
 /// One endpoint of a group.
@@ -64,6 +77,8 @@ pub struct Endpoint {
 /// Every upstream of this process, by name.
 pub struct Registry {
     metrics: Arc<Metrics>,
+    /// What cookies are made with; loaded before the first upstream with one is declared.
+    pub secret: Secret,
     resolver: Resolver,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
@@ -78,12 +93,24 @@ impl Group {
     pub(super) fn names(&self) -> Option<&Live> {
         self.live.as_ref()
     }
+
+    /// What a reload or DNS made of this group meanwhile, for a request that still waits.
+    pub(super) fn current(&self) -> Option<Arc<Group>> {
+        let next = |group: &Group| group.after.get().cloned().or_else(|| group.live());
+        std::iter::successors(next(self), |group| next(group)).last()
+    }
+
+    /// Sends those that wait for this group to another one, which has the same line.
+    pub(super) fn give_way(&self, after: &Arc<Group>) {
+        self.after.get_or_init(|| Arc::clone(after));
+        after.balance.lasting().room.stir();
+    }
 }
 
 impl Registry {
     /// No upstream yet.
-    pub fn new(metrics: Arc<Metrics>, resolver: Resolver) -> Self {
-        Self { metrics, resolver, declared: Mutex::default(), made: Mutex::default() }
+    pub fn new(metrics: Arc<Metrics>, resolver: Resolver, secret: Secret) -> Self {
+        Self { metrics, secret, resolver, declared: Mutex::default(), made: Mutex::default() }
     }
 
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
@@ -115,6 +142,10 @@ impl Registry {
     pub fn settle(&self, running: &[Arc<Group>]) {
         let by_name = running.iter().map(|group| (group.spec.name.clone(), Arc::clone(group)));
         *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = by_name.collect();
+        for group in running {
+            let Some(before) = group.before.upgrade() else { continue };
+            before.live().iter().chain([&before]).for_each(|before| before.give_way(group));
+        }
     }
 
     /// All declared groups, for status and metrics.
@@ -123,6 +154,17 @@ impl Registry {
         let mut groups: Vec<_> = declared.values().cloned().collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         groups
+    }
+
+    /// An answer of this endpoint, which had begun well, broke off.
+    pub fn blame(&self, names: &Names) {
+        for groups in [&self.declared, &self.made] {
+            let group = groups.lock().unwrap_or_else(PoisonError::into_inner).get(&*names.upstream).cloned();
+            let Some(group) = group.map(|group| group.live().unwrap_or(group)) else { continue };
+            if let Some(index) = group.endpoints.iter().position(|endpoint| *endpoint.names == *names) {
+                return group.note(index, Outcome::BadAnswer, Instant::now());
+            }
+        }
     }
 
     pub(super) fn resolver(&self) -> &Resolver {
@@ -136,16 +178,19 @@ impl Registry {
         }
         let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| self.kept(old, spec, endpoint)).collect();
         let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
-        let cursor = old.map(|old| Arc::clone(&old.cursor)).unwrap_or_default();
+        let lasting = old.map(|old| Arc::clone(old.balance.lasting())).unwrap_or_default();
         Arc::new(Group {
             name: spec.name.as_str().into(),
             spec: Arc::clone(spec),
-            balance: balance::Group::new(spec, states, Arc::clone(&cursor)),
+            balance: balance::Group::new(spec, states, lasting),
             endpoints,
             budget: RetryBudget::new(spec.retry.budget),
             counts: self.metrics.upstream(&spec.name),
-            live: Live::of(spec, old.and_then(|old| old.live.as_ref())),
-            cursor,
+            sticky: spec.sticky.as_ref().zip(self.secret.key()).map(|(name, key)| Sticky::new(name, spec, key)),
+            queues: spec.queue.size > 0,
+            live: Live::of(self, old, spec),
+            before: old.map(Arc::downgrade).unwrap_or_default(),
+            after: OnceLock::new(),
         })
     }
 
@@ -160,6 +205,10 @@ impl Registry {
             return Arc::clone(known);
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
+        if known.is_none() && old.is_some_and(|old| old.live.is_none()) {
+            state.arrived(since_start(Instant::now()));
+        }
         Arc::new(Endpoint {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
@@ -167,9 +216,35 @@ impl Registry {
             authority: authority(&spec.address),
             resolver: self.resolver.clone(),
             resolved: Resolved::default(),
-            state: known.map(|known| Arc::clone(&known.state)).unwrap_or_default(),
+            state,
             counts: self.metrics.endpoint(&group.name, &spec.name),
         })
+    }
+}
+
+impl Group {
+    /// Whether requests may wait for an endpoint.
+    pub fn queues(&self) -> bool {
+        self.queues
+    }
+
+    /// Tells the balance, those who wait, the counters and, where an endpoint is out now, the operator.
+    pub(super) fn note(&self, index: usize, outcome: Outcome, at: Instant) {
+        let endpoint = &self.endpoints[index];
+        match outcome {
+            Outcome::ConnectFailed => _ = endpoint.counts.connect_failures.inc(),
+            Outcome::Ok | Outcome::BadAnswer if self.queues => self.balance.lasting().room.reached(),
+            Outcome::Ok | Outcome::BadAnswer => {}
+        }
+        // A head alone ends no row of failures.
+        if outcome == Outcome::Ok {
+            return;
+        }
+        if let Some(ejection) = self.balance.report(index, outcome, since_start(at)) {
+            endpoint.counts.ejected(ejection.for_);
+            let name = &endpoint.names.endpoint;
+            tracing::warn!("{name} of {} failed too often: ejected for {:?}", self.name, ejection.for_);
+        }
     }
 }
 

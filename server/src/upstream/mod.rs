@@ -2,17 +2,25 @@
 //!
 //! **Invariant:** states of endpoints are shared by all workers and live by name across reloads; idle connections
 //! belong to one worker.
+//! **Invariant:** a request that waits for an endpoint has a place in a bounded line, and none of its body is read.
 //! **Invariant:** a request goes to another endpoint only while no byte of its body is out.
 
+pub mod affinity;
+mod choice;
 mod connect;
 mod exchange;
 mod follow;
 mod group;
 mod pools;
+mod probe;
 mod resolve;
+mod sticky;
 
-pub use exchange::{Outgoing, since_start};
+pub use choice::Affinity;
+pub use exchange::{Fastcgi, Outgoing, since_start};
 pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};
 pub use pools::Pools;
+pub use probe::Probes;
 pub use resolve::{Desk, Resolver};
+pub use sticky::Secret;

@@ -22,14 +22,15 @@ impl Default for Pools {
 }
 
 impl Pools {
-    /// The set of one endpoint.
-    pub fn idle(&self, group: &Group, endpoint: &Endpoint) -> Rc<IdleSet> {
-        if let Some(set) = self.sets.borrow().get(&endpoint.id) {
+    /// The set of one endpoint; connections that speak FastCGI are in another one than those that speak HTTP.
+    pub fn idle(&self, group: &Group, endpoint: &Endpoint, fastcgi: bool) -> Rc<IdleSet> {
+        let id = endpoint.id << 1 | u64::from(fastcgi);
+        if let Some(set) = self.sets.borrow().get(&id) {
             return Rc::clone(set);
         }
         let sweeps = sweeps(group.spec.keepalive_timeout);
         let set = Rc::new(IdleSet::new(group.spec.keepalive, sweeps, group.counts.idle.clone()));
-        self.sets.borrow_mut().insert(endpoint.id, Rc::clone(&set));
+        self.sets.borrow_mut().insert(id, Rc::clone(&set));
         set
     }
 

@@ -34,6 +34,9 @@ const VALID_MIN: Duration = Duration::from_secs(1);
 /// An answer is asked for again after this, whatever it says.
 const VALID_MAX: Duration = Duration::from_secs(300);
 
+/// A target whose address could not be had is asked for again after this.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Addresses of one name that are used.
 pub const ADDRESSES_MAX: usize = 64;
 
@@ -200,7 +203,11 @@ async fn service(resolver: &TokioResolver, name: &str) -> io::Result<(Vec<Target
                 let target = |address| Target { backup: *priority > best, address, weight: u32::from(*weight).max(1) };
                 targets.extend(addresses.into_iter().map(target));
             }
-            Err(e) => last = Some(e),
+            Err(e) => {
+                // It may have one again long before the record is too old.
+                until = until.min(Instant::now() + AFTER_FAILURE);
+                last = Some(e);
+            }
         }
     }
     // One target without an address is no reason to forget the others.

@@ -1,8 +1,8 @@
 //! Stories of the admin API and of the commands that talk to it.
 
-use testkit::{Client, Origin, Rsp};
+use testkit::{Client, Origin, Rsp, eventually};
 
-use super::{HELLO, SOON, admin, get, status};
+use super::{HELLO, SOON, admin, get, get_from, status};
 
 const WITH_TOKEN: &str = r#"listen "127.0.0.1:$PORT" admin { "127.0.0.1:$PORT2", token = "sesame" }
     site "*" (reply(200, "hello\n"))"#;
@@ -16,9 +16,11 @@ fn status_is_json_on_the_socket_and_text_for_people() {
     let _open = rsp.client();
     let json = status(&rsp);
     assert_eq!(json["pid"], rsp.pid());
-    assert_eq!(json["workers"], 2);
-    assert_eq!(json["listeners"], serde_json::json!([rsp.address()]));
-    assert_eq!(json["sites"][0], serde_json::json!({ "hosts": ["a.example", "b.example"], "routes": 2 }));
+    assert_eq!((&json["workers"], &json["requests_in_flight"]), (&2.into(), &0.into()));
+    assert_eq!((&json["config"], &json["last_reload"]), (&"site.lua".into(), &serde_json::Value::Null));
+    assert_eq!((&json["listeners"][0]["address"], &json["listeners"][0]["open"]), (&rsp.address().into(), &1.into()));
+    let site = &json["sites"][0];
+    assert_eq!((&site["hosts"], &site["routes"]), (&serde_json::json!(["a.example", "b.example"]), &2.into()));
     assert_eq!(json["upstreams"][0]["name"], "app");
     assert_eq!(json["upstreams"][0]["endpoints"][0]["name"], "one");
     let direct: serde_json::Value = serde_json::from_str(&admin(&rsp).get("/status").text()).unwrap();
@@ -28,6 +30,36 @@ fn status_is_json_on_the_socket_and_text_for_people() {
     for part in [&*rsp.pid().to_string(), &rsp.address(), "app", "one", "a.example"] {
         assert!(text.text().contains(part), "no {part} in\n{}", text.text());
     }
+}
+
+#[test]
+fn status_says_how_sites_endpoints_and_the_last_reload_are() {
+    let origin = Origin::replying("x");
+    let text = r#"listen "127.0.0.1:$PORT"
+        local app = upstream "app" { "$ORIGIN", "127.0.0.1:1" }
+        site "quiet.example" { ["/"] = reply(200) }
+        site "busy.example" { ["/"] = proxy(app), ["/gone"] = reply(410) }"#;
+    let mut rsp = Rsp::config(text).set("ORIGIN", origin.address()).start();
+    for _ in 0..6 {
+        assert_eq!(get_from(&rsp, "busy.example", "/").status, 200);
+    }
+    assert_eq!(get_from(&rsp, "busy.example", "/gone").status, 410);
+    eventually(SOON, || status(&rsp)["sites"][0]["requests"] == 7);
+    let json = status(&rsp);
+    let site = &json["sites"][0];
+    assert_eq!(site["hosts"], serde_json::json!(["busy.example"]), "the busiest comes first");
+    assert_eq!((&site["2xx"], &site["4xx"], &json["sites_total"]), (&6.into(), &1.into(), &2.into()));
+    let endpoints = &json["upstreams"][0]["endpoints"];
+    assert_eq!((&endpoints[0]["state"], &endpoints[0]["requests"]), (&"up".into(), &6.into()));
+    assert_eq!((&endpoints[1]["state"], &endpoints[1]["ejections"]), (&"ejected".into(), &1.into()));
+    assert!((1..=10).contains(&endpoints[1]["state_seconds"].as_u64().unwrap()), "{json}");
+
+    rsp.rewrite_config("nonsense(");
+    assert_eq!(rsp.reload().code, Some(2));
+    assert_eq!(status(&rsp)["last_reload"]["result"], "refused");
+    let shown = rsp.control(&["status", "site.lua"]).text();
+    assert!(shown.contains("reload refused ") && shown.contains("1 of 2 up"), "{shown}");
+    assert!(!shown.contains('\x1b'), "no colours for a pipe");
 }
 
 #[test]

@@ -1,14 +1,20 @@
-//! Stories of running rsp: starting, reloading, draining, limits, logs and metrics, the admin API, and sites.
+//! Stories of running rsp: starting, reloading, upgrading, draining, limits, logs and metrics, the admin API, the
+//! service manager, and sites.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod administering;
 mod draining;
+mod files;
+mod identity;
 mod limiting;
 mod logging;
+mod managing;
 mod measuring;
 mod reloading;
 mod sites;
 mod starting;
+mod upgrading;
+mod watching;
 
 use std::time::Duration;
 

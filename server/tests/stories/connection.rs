@@ -1,6 +1,9 @@
 //! What becomes of a client's connection: pipelining, bodies nobody read, expectations, lingering, HTTP/1.0.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use testkit::{Answer, End, Gate, Origin, Pattern, Step};
 
@@ -244,4 +247,37 @@ fn an_answer_that_closes_survives_what_was_pipelined_behind_its_request() {
     let answer = client.read_response("GET");
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("last", Some("close")));
     assert_eq!(client.read_to_end(), (Vec::new(), End::Closed), "a reset");
+}
+
+/// The kernel waits with an answer's last bytes for the close: it would wait 200 ms if that did not come.
+#[test]
+fn an_answer_that_closes_is_held_back_for_nothing() {
+    let origin = Origin::start(|request| match request.target.as_str() {
+        "/large" => Answer::pattern(1 << 20),
+        _ => Answer::ok("ok"),
+    });
+    let rsp = proxy(&origin);
+    let asked = [
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /more",
+        "BROKEN\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: keep\r\n\r\n",
+    ];
+    for request in asked {
+        let once = || {
+            let mut client = rsp.client();
+            let begun = Instant::now();
+            let answer = client.request(request);
+            assert_ne!(answer.end, End::Cut, "{request}");
+            if !request.ends_with("keep\r\n\r\n") {
+                assert_eq!(client.read_to_end(), (Vec::new(), End::Closed), "{request}");
+            }
+            begun.elapsed()
+        };
+        let fastest = (0..5).map(|_| once()).min().unwrap();
+        assert!(fastest < Duration::from_millis(150), "{request}: {fastest:?}");
+    }
 }

@@ -131,6 +131,39 @@ fn trailers_go_upstream_without_those_that_frame_route_or_authenticate() {
 }
 
 #[test]
+fn what_a_filter_or_a_function_replaces_does_not_come_back_as_a_trailer() {
+    let auth = Origin::start(|_| testkit::Answer::with_headers("200 OK", "X-User: alice\r\n", ""));
+    let origin = Origin::echoing();
+    let filters = "headers { request = { set = { [\"X-Set\"] = \"1\" }, remove = \"X-Gone\" } },
+        auth { forward = { \"$AUTH\", path = \"/check\", copy = { \"X-User\", \"X-None\" } } },
+        function(request) request.headers[\"X-Ours\"] = nil end";
+    let rsp = front("", &format!("{{ {filters}, proxy \"$ORIGIN\" }}"))
+        .set("AUTH", auth.address())
+        .set("ORIGIN", origin.address())
+        .start();
+    let answer = rsp.client().request(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Set: 6\r\nX-Gone: 6\r\n\
+         X-User: root\r\nX-None: root\r\nX-Ours: 6\r\nX-Sum: 1\r\n\r\n",
+    );
+    assert_eq!(answer.status, 200);
+    let trailers = &origin.received()[0].trailers.0;
+    let all: Vec<_> = trailers.iter().map(|(name, value)| (name.to_lowercase(), value.as_str())).collect();
+    assert_eq!(all, [("x-sum".to_owned(), "1")]);
+}
+
+#[test]
+fn a_function_that_replaces_all_headers_leaves_no_trailer() {
+    let origin = Origin::echoing();
+    let function = "function(request) request.headers = { [\"X-Ours\"] = \"1\" } end";
+    let rsp = front("", &format!("{{ {function}, proxy \"$ORIGIN\" }}")).set("ORIGIN", origin.address()).start();
+    rsp.client().request(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-User: root\r\n\r\n",
+    );
+    let received = &origin.received()[0];
+    assert_eq!((received.header("x-ours"), received.trailers.0.len()), (Some("1"), 0));
+}
+
+#[test]
 fn edits_of_a_filter_reach_the_upstream_and_the_client() {
     let origin = Origin::start(|_| testkit::Answer::with_headers("200 OK", "Server: secret\r\n", "ok"));
     let edits = "headers { request = { set = { [\"X-Set\"] = \"1\" }, remove = { \"X-Gone\" } }, response = { remove = { \"Server\" } } }";

@@ -84,7 +84,9 @@ fn interim_answers_without_end_do_not_outlast_the_timeout() {
     let begun = Instant::now();
     let mut client = rsp.client();
     client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
-    assert_eq!(client.read_response("GET").status, 502);
+    // Which of the two bounds comes first depends on the machine.
+    let status = client.read_response("GET").status;
+    assert!([502, 504].contains(&status), "{status}");
     assert!(begun.elapsed() < SOON);
 }
 

@@ -1,20 +1,32 @@
 //! Stories of the proxy on the wire: the running binary between raw clients and scripted or real origins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod auth_basic;
+mod auth_forward;
 mod balance;
+mod balance_affinity;
+mod balance_health;
+mod balance_waiting;
 mod bounded;
 mod connection;
+mod cors;
+mod error_pages;
+mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod large;
+mod limit_filter;
 mod limits;
 mod names;
 mod original;
 mod paths;
+mod php;
 mod pool;
 mod requests;
 mod responses;
 mod retry;
+mod rewrite;
 mod streaming;
 mod tunnel;
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use testkit::{NameServer, Origin, Record, Rsp, eventually};
+use testkit::{Answer, Gate, NameServer, Origin, Record, Rsp, Step, eventually};
 
 use super::{SOON, front};
 
@@ -128,4 +128,71 @@ fn a_reload_keeps_what_is_known_and_asks_other_name_servers() {
     rsp.rewrite_config(&config(&others));
     assert_eq!(rsp.reload().code, Some(0));
     eventually(SOON, || client.get("/").text() == "second");
+}
+
+#[test]
+fn another_option_makes_nothing_unknown_while_name_servers_say_nothing() {
+    let (_first, _second, port) = two();
+    let names = NameServer::start();
+    names.tell("app.test", 1, [at("127.0.0.1")]);
+    let config = |options: &str| {
+        format!(
+            "workers(1)\nlisten \"127.0.0.1:$PORT\"\nresolver \"{}\"\nlocal app = upstream \"app\" {{ \"app.test:{port}\", {options} }}\nsite \"*\" {{ [\"/*\"] = proxy(app) }}\n",
+            names.address()
+        )
+    };
+    let mut rsp = Rsp::config(&config("keepalive = 0")).start();
+    let mut client = rsp.client();
+    assert_eq!(client.get("/").text(), "first");
+    names.tell("app.test", 1, [at("127.0.0.2")]);
+    eventually(SOON, || client.get("/").text() == "second");
+    names.be_silent(true);
+    rsp.rewrite_config(&config("keepalive = 1, slow_start = \"1s\""));
+    assert_eq!(rsp.reload().code, Some(0));
+    assert_eq!(client.get("/").text(), "second");
+}
+
+#[test]
+fn who_waits_for_a_full_endpoint_gets_the_one_that_dns_adds() {
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let first = Origin::start(move |_| {
+        Answer(vec![Step::ReadBody, Step::Pass(waits.clone())]).then(Step::Write(b"HTTP/1.1 204 No\r\n\r\n".to_vec()))
+    });
+    let port = first.address().rsplit_once(':').unwrap().1.to_owned();
+    let _second = Origin::replying_at(&format!("127.0.0.2:{port}"), "second");
+    let names = NameServer::start();
+    names.tell("app.test", 1, [at("127.0.0.1")]);
+    let rsp =
+        before(&names, &format!("\"app.test:{port}\", max_connections = 1, queue = {{ size = 5, timeout = \"60s\" }}"));
+    let status = || rsp.control(&["status", "--json", "site.lua"]).text();
+    eventually(SOON, || status().contains(&format!("127.0.0.1:{port}")));
+    let mut clients = [rsp.client(), rsp.client()];
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        first.wait_for_heads(1, SOON);
+        eventually(SOON, || status().contains(&format!("\"queued\":{index}")));
+    }
+    names.tell("app.test", 1, [at("127.0.0.1"), at("127.0.0.2")]);
+    assert_eq!(clients[1].read_response("GET").text(), "second");
+    gate.open();
+    assert_eq!(clients[0].read_response("GET").status, 204);
+}
+
+#[test]
+fn a_target_without_an_address_is_asked_for_again_before_its_record_is_too_old() {
+    let (here, there) = (Origin::replying("here"), Origin::replying("there"));
+    let names = NameServer::start();
+    names.tell("here.test", 300, [at("127.0.0.1")]);
+    let service = |origin: &Origin, target: &str| {
+        let port = origin.address().rsplit_once(':').unwrap().1.parse().unwrap();
+        Record::Service(1, 1, port, target.to_owned())
+    };
+    names.tell("_http._tcp.app.test", 300, [service(&here, "here.test"), service(&there, "there.test")]);
+    let rsp = before(&names, "\"srv:_http._tcp.app.test\"");
+    let mut client = rsp.client();
+    eventually(SOON, || names.asked("there.test") > 0);
+    assert_eq!(client.get("/").text(), "here");
+    names.tell("there.test", 300, [at("127.0.0.1")]);
+    eventually(SOON, || client.get("/").text() == "there");
 }

@@ -59,6 +59,16 @@ fn a_piece_of_a_request_arrives_before_the_next_is_sent() {
 }
 
 #[test]
+fn a_header_that_is_removed_from_an_answer_does_not_come_as_a_trailer() {
+    let lines = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Secret: 1\r\nX-Sum: 2\r\n\r\n";
+    let origin = Origin::start(move |_| Answer::raw(lines));
+    let filter = "headers { response = { remove = \"X-Secret\" } }";
+    let rsp = front("", &format!("{{ {filter}, proxy \"$ORIGIN\" }}")).set("ORIGIN", origin.address()).start();
+    let answer = rsp.client().get("/");
+    assert_eq!((answer.trailers.get("x-secret"), answer.trailers.get("x-sum")), (None, Some("2")));
+}
+
+#[test]
 fn an_answer_in_chunks_keeps_its_trailers() {
     let origin =
         Origin::start(|_| Answer::chunked(&["ab", "cd"], "X-Sum: 4\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\n"));

@@ -3,14 +3,26 @@
 use http::{HeaderName, HeaderValue};
 
 use super::Checker;
-use crate::config::{
-    raw::{Key, Span, Table, Value},
-    reader::{found, strings},
+use crate::{
+    config::{
+        raw::{Key, Span, Table, Value},
+        reader::{found, strings},
+    },
+    frame::http1::is_authority,
 };
 
 /// What frames a message or belongs to one connection: never the file's to set (RFC 9110 §7.6.1, RFC 9112 §6).
-const FRAMING: [&str; 8] =
-    ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 impl Checker<'_> {
     /// A table of names and values; a list as value is the header once for each. `owner` is what the table is for.
@@ -39,6 +51,10 @@ impl Checker<'_> {
                 self.reader.error(entry.span, message, EXAMPLE);
                 continue;
             };
+            if name == http::header::HOST && values.len() > 1 {
+                self.reader.error(entry.span, "a request has one `Host`", "remove the others");
+                continue;
+            }
             for (value, span) in values {
                 fields.extend(self.field_value(&name, value, span).map(|value| (name.clone(), value)));
             }
@@ -64,7 +80,7 @@ impl Checker<'_> {
         removed
     }
 
-    fn field_name(&mut self, text: &str, span: Span) -> Option<HeaderName> {
+    pub(super) fn field_name(&mut self, text: &str, span: Span) -> Option<HeaderName> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             let message = format!("\"{}\" is no header's name", text.escape_debug());
             self.reader.error(span, message, "letters, digits and hyphens");
@@ -83,6 +99,9 @@ impl Checker<'_> {
         if value.is_none() {
             let message = format!("the value of `{name}` has a line break or another control character in it");
             self.reader.error(span, message, "one line of text");
+        } else if *name == http::header::HOST && (trimmed.is_empty() || !is_authority(trimmed.as_bytes())) {
+            let message = format!("\"{}\" is no host", trimmed.escape_debug());
+            self.reader.error(span, message, "a name or an address, and a port if it needs one: \"example.com:8080\"");
         }
         value
     }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 
-use super::{Checker, PathKind, upstream::retry};
+use super::{Checker, upstream::retry};
 use crate::{
     config::{
-        checked::{
-            Files, Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream,
-        },
+        checked::{Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream},
         json::json,
         nearest::nearest,
         options::{self, Kind},
@@ -32,7 +30,8 @@ impl Checker<'_> {
         match made.what {
             "proxy" => self.proxy(&arguments, made.span).map(Handler::Proxy),
             "files" => self.files(&arguments, pattern).map(|files| Handler::Files(Arc::new(files))),
-            "reply" => self.reply(&arguments).map(|reply| Handler::Reply(Arc::new(reply))),
+            "fastcgi" => self.fastcgi(&arguments, made.span).map(|fastcgi| Handler::Fastcgi(Arc::new(fastcgi))),
+            "reply" => self.reply(&arguments).map(Handler::Reply),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
             _ => None,
         }
@@ -48,6 +47,7 @@ impl Checker<'_> {
         match made.what {
             "allow" => Some(Filter::Allow(arguments.networks())),
             "deny" => Some(Filter::Deny(arguments.networks())),
+            "auth" => self.auth(made, &arguments.settings).map(Filter::Auth),
             "headers" => {
                 let mut edit = |name| arguments.settings.table(name).map(|settings| self.header_edit(settings));
                 let (request, response) = (edit("request"), edit("response"));
@@ -55,6 +55,9 @@ impl Checker<'_> {
                     HeaderEdits { request: request.unwrap_or_default(), response: response.unwrap_or_default() };
                 Some(Filter::Headers(Arc::new(edits)))
             }
+            "limit" => self.limit(made, &arguments.settings),
+            "cors" => self.cors(&arguments.settings, made.span),
+            "rewrite" => self.rewrite(&arguments),
             _ => None,
         }
     }
@@ -70,7 +73,7 @@ impl Checker<'_> {
     /// A proxy; those without options are one for each upstream, as a file may have a million of them.
     fn proxy(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Arc<Proxy>> {
         let target = match arguments.positional.first() {
-            Some((Some(Setting::Raw(value)), place)) => self.target(value, *place),
+            Some((Some(Setting::Raw(value)), place)) => self.target("proxy", value, *place),
             _ => None,
         };
         if !arguments.settings.given.is_empty() {
@@ -128,29 +131,8 @@ impl Checker<'_> {
         value
     }
 
-    fn files(&mut self, arguments: &Arguments<'_>, pattern: &Pattern) -> Option<Files> {
-        let Some((Some(Setting::Path(root)), span)) = arguments.positional.first() else { return None };
-        let shown = root.display();
-        let message = match (self.context.probe)(root) {
-            PathKind::Folder => None,
-            PathKind::File => Some(format!("`files` needs a folder, and this is none: {shown}")),
-            PathKind::Missing => Some(format!("there is no folder {shown}")),
-            PathKind::Denied => Some(format!("the folder {shown} can't be read")),
-        };
-        if let Some(message) = message {
-            self.reader.error(*span, message, "a path is relative to the folder of the file that says it");
-            return None;
-        }
-        let index = arguments.settings.text("index")?;
-        if index.is_empty() || index.contains('/') {
-            let span = arguments.settings.span("index", *span);
-            self.reader.error(span, "`index` of `files` must be the name of a file", "for example \"index.html\"");
-        }
-        let prefix = pattern.literal_prefix().len();
-        Some(Files { root: root.clone(), index: index.to_owned(), prefix, hidden: self.hidden.clone() })
-    }
-
-    fn reply(&mut self, arguments: &Arguments<'_>) -> Option<Reply> {
+    /// An answer; those of one status and body without fields are one, as a file may have a million of them.
+    fn reply(&mut self, arguments: &Arguments<'_>) -> Option<Arc<Reply>> {
         let body = arguments.positional.get(1);
         let (body, content_type) = match body {
             Some((Some(Setting::Raw(value)), span)) => self.body(value, *span)?,
@@ -160,20 +142,17 @@ impl Checker<'_> {
             Some((Some(Setting::Raw(value)), span)) => self.fields("reply", value, *span),
             _ => Vec::new(),
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(name, value);
-        }
-        if let Some(content_type) = content_type.filter(|_| !headers.contains_key(CONTENT_TYPE)) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
         let Some(Setting::Integer(status)) = arguments.at(0) else { return None };
         let status = u16::try_from(*status).ok().and_then(|status| StatusCode::from_u16(status).ok())?;
         if [204, 205, 304].contains(&status.as_u16()) && !body.is_empty() {
             let span = arguments.positional.get(1).map(|(_, span)| *span).unwrap_or_default();
             self.reader.error(span, format!("an answer {} has no body", status.as_u16()), "remove it");
         }
-        Some(Reply { status, body, headers })
+        if !fields.is_empty() {
+            return Some(Arc::new(new_reply(status, body, content_type, fields)));
+        }
+        let known = self.plain_replies.entry((status, content_type, body.clone()));
+        Some(Arc::clone(known.or_insert_with(|| Arc::new(new_reply(status, body, content_type, fields)))))
     }
 
     /// A body and the media type it has by default; an empty one has none.
@@ -237,4 +216,20 @@ impl Checker<'_> {
             self.reader.error(span, format!("nothing fills in {{{name}}} of `redirect`"), label);
         }
     }
+}
+
+fn new_reply(
+    status: StatusCode,
+    body: Bytes,
+    content_type: Option<&'static str>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+) -> Reply {
+    let mut headers = HeaderMap::with_capacity(fields.len() + 1);
+    for (name, value) in fields {
+        headers.append(name, value);
+    }
+    if let Some(content_type) = content_type.filter(|_| !headers.contains_key(CONTENT_TYPE)) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    Reply { status, body, headers }
 }

@@ -1,8 +1,16 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
+mod auth;
+mod balance;
+mod cors;
+mod errors;
+mod fastcgi;
 mod fields;
+mod files;
 mod handler;
 mod legacy;
+mod limit;
+mod rewrite;
 mod route;
 mod site;
 mod statement;
@@ -16,13 +24,18 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use super::{
-    checked::{Address, Config, Handler, Proxy, Upstream},
+    checked::{Address, Auth, Config, Handler, Hidden, PageFile, Proxy, Reply, Upstream, secret_path},
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
 };
 use crate::route::Pattern;
+use limit::LimitNames;
+use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
 
@@ -35,7 +48,19 @@ pub struct Context<'a> {
     pub admin_socket: &'a Path,
     /// What is at a path.
     pub probe: &'a dyn Fn(&Path) -> PathKind,
+    /// Where a path leads once all links are followed; None: nowhere yet.
+    pub real: &'a dyn Fn(&Path) -> Option<PathBuf>,
+    /// The bytes of a file, so many at most; the error is a sentence that names the file.
+    pub read: &'a ReadFile<'a>,
+    /// Whether there is such a user, and such a group if one is named; the error is a sentence.
+    pub account: &'a Account<'a>,
 }
+
+/// Reads a file.
+pub type ReadFile<'a> = dyn Fn(&Path, u64) -> Result<Vec<u8>, String> + 'a;
+
+/// Looks a user and perhaps a group up.
+pub type Account<'a> = dyn Fn(&str, Option<&str>) -> Result<(), String> + 'a;
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +86,8 @@ pub struct RequestContext<'a> {
     pub upstream: &'a dyn Fn(&str) -> Option<Arc<Upstream>>,
     /// The route's pattern: its parameters and its literal prefix.
     pub pattern: &'a Pattern,
+    /// What `files` never serves.
+    pub hidden: &'a Arc<Hidden>,
 }
 
 /// Checks a whole file: the config and its warnings, or every error that can be found, in source order.
@@ -84,7 +111,7 @@ pub fn check(file: &File, context: &Context<'_>) -> Result<(Config, Vec<Diagnost
 /// A string target is a declared upstream of the running config or an address. Errors: the first one found.
 pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handler, Diagnostic> {
     let mut checker = Checker::new(request.context, request.sources, Some(request.upstream));
-    checker.hidden = vec![request.context.admin_socket.to_owned()];
+    checker.hidden = Arc::clone(request.hidden);
     let handler = checker.handler(made, request.pattern);
     let first = checker.reader.findings().into_iter().find(|finding| finding.severity == Severity::Error);
     match (first, handler) {
@@ -97,8 +124,17 @@ pub fn check_handler(made: &Made, request: &RequestContext<'_>) -> Result<Handle
     }
 }
 
+/// The admin socket where it is one, and the secret beside it.
+fn own_files(admin: &Path, is_socket: bool) -> Vec<PathBuf> {
+    let socket = is_socket.then(|| admin.to_owned());
+    socket.into_iter().chain([secret_path(admin)]).collect()
+}
+
 /// A declared upstream of the running config, by name.
 type Running<'a> = &'a dyn Fn(&str) -> Option<Arc<Upstream>>;
+
+/// Replies without fields, by status, type and body.
+type PlainReplies = HashMap<(StatusCode, Option<&'static str>, Bytes), Arc<Reply>>;
 
 /// The state of one check; its methods are spread over this room, a file for each kind of thing.
 struct Checker<'a> {
@@ -108,8 +144,16 @@ struct Checker<'a> {
     running: Option<Running<'a>>,
     /// Proxies without options, by the address of their upstream, which lives as long as they do.
     plain_proxies: HashMap<usize, Arc<Proxy>>,
+    /// Replies without fields, by status, type and body.
+    plain_replies: PlainReplies,
+    /// Files of error pages, each read once however many sites name it.
+    pages: HashMap<PathBuf, Arc<PageFile>>,
     /// Paths that `files` never serves.
-    hidden: Vec<PathBuf>,
+    hidden: Arc<Hidden>,
+    /// By the address of what the constructor returned, which lives as long as the file.
+    auths: HashMap<usize, Option<Arc<Auth>>>,
+    /// Those that were named, and where the next one stands.
+    limits: LimitNames,
 }
 
 impl<'a> Checker<'a> {
@@ -121,7 +165,11 @@ impl<'a> Checker<'a> {
             upstreams: Upstreams::default(),
             running,
             plain_proxies: HashMap::new(),
-            hidden: Vec::new(),
+            plain_replies: HashMap::new(),
+            pages: HashMap::new(),
+            hidden: Arc::default(),
+            auths: HashMap::new(),
+            limits: LimitNames::default(),
         }
     }
 
@@ -129,15 +177,17 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, resolver, drain } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user } =
             self.statements(file);
-        self.hidden = match &admin.address {
-            None => vec![self.context.admin_socket.to_owned()],
-            Some(Address::Unix(path)) => vec![path.clone()],
-            Some(Address::Tcp(_)) => Vec::new(),
+        let own = match &admin.address {
+            None => own_files(self.context.admin_socket, true),
+            Some(Address::Unix(path)) => own_files(path, true),
+            Some(Address::Tcp(_)) => own_files(self.context.admin_socket, false),
         };
+        self.hidden = files::hidden(&self.context, own, &file.sources);
         let limits = Arc::new(limits);
-        let sites = self.sites(file, &listeners, &limits, &access_log);
+        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let sites = self.sites(file, &around);
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -145,11 +195,14 @@ impl<'a> Checker<'a> {
             workers,
             trust,
             limits,
+            errors,
             resolver,
             drain,
+            user,
             upstreams: self.upstreams.declared(),
             sites,
             functions: file.functions,
+            hidden: Arc::clone(&self.hidden),
         })
     }
 }

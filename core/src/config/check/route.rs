@@ -21,6 +21,7 @@ impl Checker<'_> {
         let mut routes: Vec<(Route, Span)> = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(key) = route_key(entry) else { continue };
+            self.limits.enter(made, key);
             match parse_key(key) {
                 Ok((method, pattern)) => routes.extend(self.route(method, pattern, &entry.value, entry.span)),
                 Err(error) => {
@@ -36,6 +37,7 @@ impl Checker<'_> {
         let items = made.arguments.items.as_slice();
         if let (Some(first), Ok(pattern)) = (items.first(), Pattern::parse("/*")) {
             let span = first.span;
+            self.limits.enter(made, "/*");
             let chain = match items {
                 [only] => self.chain(&only.value, span, &pattern),
                 several => self.chain_of(several, span, &pattern),

@@ -6,7 +6,7 @@ use super::{Checker, statement::limits};
 use crate::{
     config::{
         address,
-        checked::{AccessLog, Host, Limits, Listener, Site},
+        checked::{AccessLog, ErrorPages, Host, Limits, Listener, Site},
         diagnostic::Diagnostic,
         nearest::nearest,
         options,
@@ -21,25 +21,19 @@ use crate::{
 type Taken = HashMap<Host, Vec<(Option<Vec<usize>>, Span)>, foldhash::fast::RandomState>;
 
 /// What all sites of a file share.
-struct Around<'a> {
-    listeners: &'a [(Listener, Span)],
-    limits: &'a Arc<Limits>,
-    access_log: &'a AccessLog,
+pub(super) struct Around<'a> {
+    pub(super) listeners: &'a [(Listener, Span)],
+    pub(super) limits: &'a Arc<Limits>,
+    pub(super) access_log: &'a AccessLog,
+    pub(super) errors: &'a Option<Arc<ErrorPages>>,
 }
 
 impl Checker<'_> {
-    pub(super) fn sites(
-        &mut self,
-        file: &File,
-        listeners: &[(Listener, Span)],
-        limits: &Arc<Limits>,
-        access_log: &AccessLog,
-    ) -> Vec<Site> {
-        let around = Around { listeners, limits, access_log };
+    pub(super) fn sites(&mut self, file: &File, around: &Around<'_>) -> Vec<Site> {
         let mut taken = Taken::default();
         let mut sites = Vec::new();
         for made in file.statements.iter().filter(|made| made.what == "site") {
-            sites.extend(self.site(made, &around, &mut taken));
+            sites.extend(self.site(made, around, &mut taken));
         }
         if sites.is_empty() && !file.statements.iter().any(|made| made.what == "site") {
             let place = file.statements.first().map_or(Span::default(), |made| made.span);
@@ -72,9 +66,13 @@ impl Checker<'_> {
             }
         };
         let access_log = settings.table("log").map(|own| self.access_log(own, around.access_log));
+        let errors = match settings.raw("errors") {
+            None => around.errors.clone(),
+            Some((value, span)) => self.error_pages_of_site(value, span, around.errors),
+        };
         let routes = self.routes(made);
         let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-        Some(Site { hosts, listeners, limits, access_log, routes })
+        Some(Site { hosts, listeners, limits, access_log, errors, routes })
     }
 
     /// The options, wherever they stand: beside the hosts or among the routes.

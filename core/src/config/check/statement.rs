@@ -5,12 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, Limits, Listener, LogFormat, Networks},
+    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -26,8 +27,10 @@ pub(super) struct Statements {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) trust: Networks,
     pub(super) limits: Limits,
+    pub(super) errors: Option<Arc<ErrorPages>>,
     pub(super) resolver: Vec<SocketAddr>,
     pub(super) drain: Duration,
+    pub(super) user: Option<User>,
 }
 
 impl Checker<'_> {
@@ -39,8 +42,10 @@ impl Checker<'_> {
             workers: None,
             trust: Networks::default(),
             limits: Limits::default(),
+            errors: None,
             resolver: Vec::new(),
             drain: DRAIN,
+            user: None,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
         for made in &file.statements {
@@ -74,6 +79,11 @@ impl Checker<'_> {
         if !self.reader.landed(constructor, made.span) {
             return;
         }
+        // Its keys are statuses, which no table of options can list.
+        if made.what == "errors" {
+            statements.errors = Some(Arc::new(self.error_pages(&made.arguments, made.span)));
+            return;
+        }
         let arguments = self.reader.arguments(constructor, made);
         match made.what {
             "listen" => {
@@ -104,8 +114,33 @@ impl Checker<'_> {
                     statements.drain = *duration;
                 }
             }
+            "user" => {
+                if let Some(Setting::Text(text)) = arguments.at(0) {
+                    statements.user = self.user(text, made.span);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn user(&mut self, text: &str, place: Span) -> Option<User> {
+        let (name, group) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, group)) => (name, Some(group)),
+        };
+        let is_name = |name: &str| !name.is_empty() && !name.contains([':', '\0', '\n']);
+        if !is_name(name) || !group.is_none_or(is_name) {
+            self.reader.error(
+                place,
+                format!("`user` can't be \"{}\"", text.escape_debug()),
+                "\"name\" or \"name:group\"",
+            );
+            return None;
+        }
+        if let Err(unknown) = (self.context.account)(name, group) {
+            self.reader.error(place, unknown, "a user of this machine");
+        }
+        Some(User { name: name.to_owned(), group: group.map(str::to_owned) })
     }
 
     fn listen(&mut self, address: Address, settings: &Settings<'_>, span: Span, listeners: &mut Vec<(Listener, Span)>) {

@@ -1,5 +1,7 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
+mod auth;
+mod filters;
 mod routes;
 mod sites;
 mod upstreams;
@@ -12,6 +14,9 @@ use crate::config::{
     options as table_of_options,
     raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
 };
+
+/// Of `open sesame`, as cheap as bcrypt can be.
+const HASH: &str = "$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS";
 
 /// A file in which every call stands on a line of its own.
 #[derive(Default)]
@@ -136,7 +141,33 @@ fn context() -> Context<'static> {
             _ => PathKind::Missing,
         }
     }
-    Context { folder: Path::new("/srv"), admin_socket: Path::new("/etc/rsp/site.lua.sock"), probe: &probe }
+    fn real(path: &Path) -> Option<PathBuf> {
+        // Not made yet.
+        if path.extension().is_some_and(|ending| ending == "secret") {
+            return None;
+        }
+        path.strip_prefix("/etc/rsp").ok().map(|below| Path::new("/releases/7").join(below))
+    }
+    fn read(path: &Path, _: u64) -> Result<Vec<u8>, String> {
+        let text = match path.to_str().unwrap() {
+            "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
+            "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
+            "/etc/rsp/old" => (0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect(),
+            "/etc/rsp/502.html" => "<p>{status}".to_owned(),
+            "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
+            "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
+            other => return Err(format!("cannot open {other}: No such file or directory")),
+        };
+        Ok(text.into_bytes())
+    }
+    fn account(name: &str, group: Option<&str>) -> Result<(), String> {
+        match (name, group) {
+            ("www-data", None | Some("adm")) => Ok(()),
+            _ => Err(format!("there is no user \"{name}\"")),
+        }
+    }
+    let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
+    Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &account }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.
@@ -261,10 +292,10 @@ fn keys_inside_an_option_are_checked_too() {
 fn what_has_not_landed_is_not_in_this_version() {
     let mut lua = Lua::new();
     lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
-    lua.say("user", vec![text("www")], vec![]);
-    lua.named("upstream", "a", vec![text("a:80")], vec![("balance", text("hash"))]);
+    lua.say("broker", vec![text("memory")], vec![]);
+    lua.named("upstream", "a", vec![text("a:80")], vec![("http2", Value::Bool(true))]);
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
-    lua.named("upstream", "c", vec![text("c:80")], vec![("probe", options(vec![]))]);
+    lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
     let cache = lua.make("cache", vec![], vec![("ttl", text("nonsense"))]);
     let exec = lua.make("exec", vec![text("./x")], vec![]);
     lua.site("a", vec![("/", list(vec![cache, exec])), ("tls", text("acme"))]);
@@ -272,10 +303,10 @@ fn what_has_not_landed_is_not_in_this_version() {
         lua.errors(),
         [
             "1:2 `tls` of `listen` is not in this version | ",
-            "2:0 `user` is not in this version | ",
-            "3:2 \"hash\" as `balance` of `upstream` is not in this version | ",
+            "2:0 `broker` is not in this version | ",
+            "3:2 `http2` of `upstream` is not in this version | ",
             "4:1 an `https://` endpoint is not in this version | ",
-            "5:2 `probe` of `upstream` is not in this version | ",
+            "5:2 `tls` of `upstream` is not in this version | ",
             "6:0 `cache` is not in this version | ",
             "7:0 `exec` is not in this version | ",
             "8:2 `tls` of `site` is not in this version | ",
@@ -450,8 +481,13 @@ fn admin_on_tcp_needs_a_token() {
     let config = lua.config();
     assert_eq!(config.admin.address, Some(Address::Unix("/etc/rsp/admin.sock".into())));
     let Handler::Files(files) = &config.sites[0].routes[0].chain.handler else { panic!("files") };
-    assert_eq!(files.hidden, [std::path::PathBuf::from("/etc/rsp/admin.sock")]);
-    assert_eq!((files.prefix, files.root.as_path()), (8, Path::new("/etc/rsp/public")));
+    let mut hidden: Vec<_> = files.hidden.iter().map(|path| path.to_str().unwrap()).collect();
+    hidden.sort_unstable();
+    let names = ["admin.secret", "admin.sock", "site.lua"];
+    let wanted: Vec<_> =
+        ["/etc/rsp", "/releases/7"].iter().flat_map(|at| names.map(|name| format!("{at}/{name}"))).collect();
+    assert_eq!(hidden, wanted, "as they are named and as links lead there");
+    assert_eq!((files.prefix.as_str(), files.root.as_path()), ("/static/", Path::new("/etc/rsp/public")));
 }
 
 #[test]
@@ -480,4 +516,37 @@ fn networks_are_checked_one_by_one() {
             "2:4 the network of `trust` must be a network, not the number 1 | for example \"10.0.0.0/8\", \"::1\" or \"unix\"",
         ]
     );
+}
+
+#[test]
+fn an_unknown_user_is_told_together_with_whatever_else_is_wrong() {
+    let mut lua = Lua::new();
+    lua.say("user", vec![text("nobody-here")], vec![]);
+    lua.say("listen", vec![text(":80000")], vec![]);
+    let errors = lua.errors();
+    assert_eq!(errors[0], "1:0 there is no user \"nobody-here\" | a user of this machine");
+    assert!(errors[1].starts_with("2:"), "{errors:?}");
+}
+
+#[test]
+fn a_user_is_a_name_and_perhaps_a_group() {
+    for (said, wanted) in [
+        ("www-data", Some(("www-data", None))),
+        ("www-data:adm", Some(("www-data", Some("adm")))),
+        ("", None),
+        (":adm", None),
+        ("www-data:", None),
+        ("a:b:c", None),
+    ] {
+        let mut lua = Lua::new();
+        lua.say("listen", vec![text(":80")], vec![]);
+        lua.say("user", vec![text(said)], vec![]);
+        match wanted {
+            Some((name, group)) => {
+                let user = lua.config().user.unwrap();
+                assert_eq!((&*user.name, user.group.as_deref()), (name, group));
+            }
+            None => assert!(lua.errors()[0].starts_with(&format!("2:0 `user` can't be \"{said}\"")), "{said}"),
+        }
+    }
 }

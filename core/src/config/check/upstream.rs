@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Checker;
+use super::{Checker, balance::queue};
 use crate::config::{
     address::{self, AddressError},
     checked::{Balance, Endpoint, EndpointAddress, Outlier, Retry, Upstream},
@@ -122,12 +122,20 @@ impl Checker<'_> {
         }
         let arguments = self.reader.arguments(&options::UPSTREAM, made);
         let items = &made.arguments.items;
-        let endpoints: Vec<_> = items.iter().filter_map(|item| self.endpoint(item)).collect();
+        let mut endpoints: Vec<_> = items.iter().filter_map(|item| self.endpoint(item)).collect();
         if endpoints.is_empty() || endpoints.len() < items.len() {
             return None;
         }
         self.distinct(&endpoints, items);
-        self.options(endpoints, &arguments.settings, made.span)
+        let settings = &arguments.settings;
+        if settings.text("balance") == Some("hash") || settings.text("sticky").is_some() {
+            self.distinct_names(&endpoints, items);
+        }
+        let max = settings.integer("max_connections").and_then(|count| u32::try_from(count).ok());
+        for endpoint in &mut endpoints {
+            endpoint.max_connections = endpoint.max_connections.or(max);
+        }
+        self.options(endpoints, settings, made.span)
     }
 
     fn options(&mut self, endpoints: Vec<Endpoint>, settings: &Settings<'_>, span: Span) -> Option<Upstream> {
@@ -138,11 +146,14 @@ impl Checker<'_> {
             eject: outlier.duration("eject")?,
             eject_max: outlier.duration("eject_max")?,
             max_ejected: outlier.share("max_ejected")?,
+            slow: outlier.duration("slow"),
         };
         if outlier.eject > outlier.eject_max {
             let span = settings.span("outlier", span);
             self.reader.error(span, "`eject` is longer than `eject_max`", "eject_max is the longest time out");
         }
+        // Each of them says what is wrong, whatever is wrong with the others.
+        let (key, sticky, probe) = (self.hash_key(settings), self.sticky(settings), self.probe(settings));
         let none = Settings::defaults(options::RETRY);
         Some(Upstream {
             name: String::new(),
@@ -150,8 +161,15 @@ impl Checker<'_> {
             balance: match settings.text("balance")? {
                 "least_connections" => Balance::LeastConnections,
                 "power_of_two" => Balance::PowerOfTwo,
+                "random" => Balance::Random,
+                "hash" => Balance::Hash,
                 _ => Balance::RoundRobin,
             },
+            key: key?,
+            sticky: sticky?,
+            slow_start: settings.duration("slow_start")?,
+            queue: queue(settings)?,
+            probe: probe?,
             outlier,
             connect_timeout: settings.duration("connect_timeout")?,
             keepalive: settings.integer("keepalive").and_then(|count| usize::try_from(count).ok())?,
@@ -184,6 +202,7 @@ impl Checker<'_> {
                     address: endpoint.address,
                     weight: settings.integer("weight").and_then(|weight| u32::try_from(weight).ok())?,
                     backup: settings.bool("backup"),
+                    max_connections: settings.integer("max_connections").and_then(|count| u32::try_from(count).ok()),
                     name: settings.text("name").map_or(endpoint.name, str::to_owned),
                 })
             }
@@ -196,7 +215,9 @@ impl Checker<'_> {
 
     fn plain_endpoint(&mut self, text: &str, span: Span) -> Option<Endpoint> {
         match address::endpoint_address(text, &self.reader.folder(span)) {
-            Ok(address) => Some(Endpoint { address, weight: 1, backup: false, name: text.to_owned() }),
+            Ok(address) => {
+                Some(Endpoint { address, weight: 1, backup: false, max_connections: None, name: text.to_owned() })
+            }
             Err(AddressError::NotYet(what)) => {
                 self.reader.error(span, format!("{what} is not in this version"), "");
                 None
@@ -225,8 +246,20 @@ impl Checker<'_> {
         }
     }
 
-    /// What `proxy` is pointed at: an upstream, the name of one, or an address.
-    pub(super) fn target(&mut self, value: &Value, span: Span) -> Option<Arc<Upstream>> {
+    /// A ring and a cookie know endpoints by their names.
+    fn distinct_names(&mut self, endpoints: &[Endpoint], items: &[Item]) {
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for (endpoint, item) in endpoints.iter().zip(items) {
+            if let Some(first) = seen.insert(&endpoint.name, item.span) {
+                let message = format!("two endpoints are called \"{}\"", endpoint.name.escape_debug());
+                let error = Diagnostic::error(item.span, message, "`hash` and `sticky` know endpoints by their names");
+                self.reader.report(error.note(first, "first here"));
+            }
+        }
+    }
+
+    /// What `proxy` or another `owner` is pointed at: an upstream, the name of one, or an address.
+    pub(super) fn target(&mut self, owner: &str, value: &Value, span: Span) -> Option<Arc<Upstream>> {
         match value {
             Value::Made(made) if made.what == "upstream" => self.declare(made),
             Value::Text(text) => self.target_text(text, span),
@@ -235,8 +268,9 @@ impl Checker<'_> {
                 None
             }
             other => {
-                let message = format!("the target of `proxy` must be an upstream or an address, not {}", found(other));
-                self.reader.error(span, message, "for example proxy \"127.0.0.1:3000\"");
+                let message =
+                    format!("the target of `{owner}` must be an upstream or an address, not {}", found(other));
+                self.reader.error(span, message, format!("for example {owner} \"127.0.0.1:3000\""));
                 None
             }
         }

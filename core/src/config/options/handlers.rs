@@ -70,17 +70,45 @@ const FILES: Constructor = handler(
     "files",
     "files \"./public\"",
     "Serves a folder. The path below the route's literal prefix names the file: with `[\"/static/*\"] = files \"./public\"`, \
-     `/static/x` is `public/x`. No `..` and no link leads out of the folder.",
+     `/static/x` is `public/x`. No `..` and no link leads out of the folder. Conditions, ranges and several ranges at once \
+     are answered. The config file, what it includes and the admin socket are never served.",
 )
 .takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder; relative to the file that says it.")], 1)
 .options(&[
     opt("index", Type::Text, Literal::Text("index.html"), "The file that stands for a folder."),
-    opt("listing", Type::Bool, Literal::Bool(false), "List a folder without index.").later(),
-    opt("dotfiles", Type::Bool, Literal::Bool(false), "Serve names that begin with a dot.").later(),
-    opt("precompressed", Type::Bool, Literal::Bool(true), "Send `x.br`, `x.zst` or `x.gz` for `x`.").later(),
-    opt("cache_control", Type::Text, NONE, "The `Cache-Control` of every answer.").later(),
-    opt("try", LIST, NONE, "Files to try in turn.").later(),
-    opt("mime", VARIABLES, NONE, "More media types, by file ending.").later(),
+    opt(
+        "listing",
+        Type::Bool,
+        Literal::Bool(false),
+        "List a folder without index: a page, or JSON for `Accept: application/json`. `?sort=name`, `size` or `time` and \
+         `&order=asc` or `desc`; 10,000 names at most.",
+    ),
+    opt(
+        "dotfiles",
+        Type::Bool,
+        Literal::Bool(false),
+        "Serve names that begin with a dot. Without it they are 404, but for `.well-known` at the top (RFC 8615).",
+    ),
+    opt(
+        "precompressed",
+        Type::Bool,
+        Literal::Bool(true),
+        "Send `x.br`, `x.zst` or `x.gz` for `x` to whom accepts it, unless it is older than `x`.",
+    ),
+    opt("cache_control", Type::Text, NONE, "The `Cache-Control` of every file: with 200, 206 and 304."),
+    opt(
+        "try",
+        LIST,
+        Literal::Unset("the path"),
+        "Files to try instead of the path; the first that is there answers: `{ \"{path}\", \"{path}.html\", \"/index.html\" }`. \
+         `{path}` is the path below the prefix; a folder is there if it has its index.",
+    ),
+    opt(
+        "mime",
+        VARIABLES,
+        NONE,
+        "Media types by file ending, before the built-in ones: `{ md = \"text/markdown; charset=utf-8\" }`.",
+    ),
 ]);
 
 const REPLY: Constructor = handler(
@@ -127,16 +155,33 @@ const CGI: Constructor = handler("cgi", "cgi \"./cgi-bin\"", "Programs of a fold
     ])
     .later();
 
-const FASTCGI: Constructor =
-    handler("fastcgi", "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }", "php-fpm and its like.")
-        .takes(&[opt("ADDRESS", Type::Text, REQUIRED, "Where it listens.")], 1)
-        .options(&[
-            opt("root", Type::Path, NONE, "The folder of the scripts."),
-            opt("index", Type::Text, Literal::Text("index.php"), "The script that stands for a folder."),
-            opt("params", VARIABLES, NONE, "More parameters."),
-            opt("split", Type::Text, NONE, "Where a path is split into script and path info."),
-        ])
-        .later();
+const FASTCGI: Constructor = handler(
+    "fastcgi",
+    "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }",
+    "php-fpm and its like, at an upstream or an address. The first name of the path that ends in `split` is the script, \
+     404 if `root` has no such file; what follows is `PATH_INFO`. A path without a script is that of a folder with an \
+     `index`, and else of the `index` of `root` (`/index.php`), which sees what was asked for in `REQUEST_URI`. Only \
+     scripts are asked for: give other files a route with `files`. A `root` that is not on this machine is \
+     never looked at, and every path without a script goes to its `index`. Fields become `HTTP_` parameters if their \
+     names are letters, digits and hyphens; `X-Forwarded-*`, `X-Real-IP` and `Forwarded` only from `trust`; `Proxy` \
+     never. Bodies stream both ways; one without a length is 411.",
+)
+.takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream, the name of one, or an address.")], 1)
+.options(&[
+    opt("root", Type::Path, NONE, "The folder of the scripts."),
+    opt("index", Type::Text, Literal::Text("index.php"), "The script that stands for a folder."),
+    opt("params", VARIABLES, NONE, "More parameters, or other values for those there are."),
+    opt("split", Type::Text, Literal::Text(".php"), "How the name of a script ends."),
+    opt(
+        "keepalive",
+        Type::Bool,
+        Literal::Bool(false),
+        "Keep connections open as the upstream's `keepalive` says. Each idle one occupies a process of php-fpm, so that \
+         `pm.max_children` must be larger than `keepalive` times the workers.",
+    ),
+    opt("timeout", TIME, Literal::Text("60s"), "From the request sent to the head of the answer; then 504."),
+    opt("body_timeout", TIME, Literal::Text("60s"), "Between two reads of the answer's body."),
+]);
 
 const CHANNEL: Constructor = handler(
     "channel",

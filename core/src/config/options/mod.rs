@@ -9,11 +9,12 @@ mod statements;
 mod upstream;
 mod values;
 
+pub(super) use filters::FORWARD;
 pub(super) use handlers::RETRY;
-pub(super) use statements::SITE;
-pub(super) use upstream::{ENDPOINT, OUTLIER, UPSTREAM};
+pub(super) use statements::{PAGES, SITE};
+pub(super) use upstream::{ENDPOINT, OUTLIER, QUEUE, UPSTREAM};
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 /// Something the file may call.
 #[derive(Debug)]
@@ -131,9 +132,11 @@ pub fn constructors() -> impl Iterator<Item = &'static Constructor> {
     groups.into_iter().flat_map(|group| group.iter().copied())
 }
 
-/// The constructor of that name.
+/// The constructor of that name. A large file asks a million times, so they are kept by name.
 pub fn find(name: &str) -> Option<&'static Constructor> {
-    constructors().find(|constructor| constructor.name == name)
+    static BY_NAME: LazyLock<HashMap<&str, &Constructor, foldhash::fast::RandomState>> =
+        LazyLock::new(|| constructors().map(|constructor| (constructor.name, constructor)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// The longest duration that any option takes: ten years.
@@ -152,10 +155,6 @@ const fn opt(name: &'static str, of: Type, default: Literal, doc: &'static str) 
 
 const fn word(name: &'static str) -> Word {
     Word { name, landed: true }
-}
-
-const fn later_word(name: &'static str) -> Word {
-    Word { name, landed: false }
 }
 
 impl Opt {

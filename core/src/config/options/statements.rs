@@ -91,10 +91,14 @@ pub(in crate::config) const SITE: Constructor = statement(
         "`{ cert, key, client_ca, min }`, a list of those, `\"acme\"`, `passthrough(upstream)` or `{ certificate = function }`.",
     )
     .later(),
-    opt("errors", Type::Other("a table of pages", "{ [number | string]: string }"), NONE, "Its own error pages, as in `errors`.").later(),
+    opt("errors", Type::Other("a table of pages", PAGES), Literal::Unset("those of `errors`"), "Its own error pages; what it doesn't say is as in `errors`."),
     opt("redirect_http", Type::Bool, Literal::Bool(false), "Answer plain HTTP with a redirect to HTTPS.").later(),
     opt("hsts", Type::Other("true or a duration", "boolean | Duration"), Literal::Bool(false), "Send `Strict-Transport-Security`.").later(),
 ]);
+
+/// What `errors` takes, in Luau.
+pub(in crate::config) const PAGES: &str =
+    "{ [number | string]: string | ((request: Request, status: number) -> Handler?) }";
 
 const ADMIN: Constructor = statement(
     "admin",
@@ -211,14 +215,23 @@ const DRAIN: Constructor = statement(
 const ERRORS: Constructor = statement(
     "errors",
     "errors { [502] = \"./502.html\", [\"5xx\"] = \"./error.html\" }",
-    "Bodies of error answers: by status, by class (`\"5xx\"`), or from a function; also a key in a site.",
-)
-.later();
+    "Bodies of the error answers that rsp makes itself (an upstream's own pass as they are): by status from 400 to 599, or by \
+     class, `\"4xx\"` or `\"5xx\"`. The status wins over its class, and what a site says with its key `errors` over the \
+     statement. A file of 1 MiB at most is read with the config; its type is told by its ending. `{id}`, `{status}` and \
+     `{reason}` in it are filled in, in a text of 64 KiB at most: the id is the one that the access log shows. Who prefers JSON \
+     gets the built-in JSON instead, unless the file is JSON. A function gets the request, without its body, and the status, \
+     and returns `reply` or `redirect`, whose status is used, or nil for the built-in page; where there was no whole request \
+     (408, 431), only files count.",
+);
 
-const USER: Constructor =
-    statement("user", "user \"www-data\"", "Whom to run as after binding: `\"name\"` or `\"name:group\"`.")
-        .takes(&[opt("USER", Type::Text, Literal::Unset("required"), "The name, or `name:group`.")], 1)
-        .later();
+const USER: Constructor = statement(
+    "user",
+    "user \"www-data\"",
+    "Whom to run as once the ports are bound and the logs are open, for a start as root; anybody else stays who he is, \
+     with a warning. The unix sockets are given to that user. What is opened later is opened as that user: files, the \
+     config on a reload, logs on USR1, ports below 1024 that a reload adds. It can't change on reload; a try is a warning.",
+)
+.takes(&[opt("USER", Type::Text, Literal::Unset("required"), "The name, or `name:group`; its own group otherwise.")], 1);
 
 const BROKER: Constructor = statement(
     "broker",

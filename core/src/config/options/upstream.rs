@@ -1,9 +1,6 @@
 //! `upstream`: a group of endpoints and how one of them is chosen.
 
-use super::{
-    COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, handlers::RETRY, later_word, opt,
-    word,
-};
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, handlers::RETRY, opt, word};
 
 pub(super) const ALL: &[&Constructor] = &[&UPSTREAM];
 
@@ -51,15 +48,26 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
         "key",
         Type::Other("a string or a function", "string | (request: Request) -> string"),
         Literal::Text("client.ip"),
-        "What `hash` hashes: `client.ip`, `header:NAME`, `cookie:NAME`, `uri`, or a function.",
-    )
-    .later(),
-    opt("sticky", Type::Text, NONE, "The cookie that keeps a client on its endpoint.").later(),
-    opt("probe", Type::Table(PROBE), NONE, "Active health checks.").later(),
-    opt("max_connections", COUNT, NONE, "Open connections to each endpoint.").later(),
-    opt("queue", Type::Table(QUEUE), NONE, "Where requests wait when all endpoints are full or down.").later(),
-    opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share.")
-        .later(),
+        "What `hash` hashes: `client.ip`, `header:NAME`, `cookie:NAME` or `uri` (path and query). What a request lacks \
+         is no key: it takes its turn. (A function: *not in this version*.)",
+    ),
+    opt(
+        "sticky",
+        Type::Text,
+        NONE,
+        "The cookie that keeps a client on its endpoint. It names the endpoint by a code that only this rsp can make; \
+         upstreams don't see it. Its secret is a file of mode 0600 beside the admin socket, or beside the config.",
+    ),
+    opt("probe", Type::Table(PROBE), NONE, "Active health checks: `path`, or `tcp = true`."),
+    opt(
+        "max_connections",
+        COUNT,
+        NONE,
+        "Requests and tunnels that each endpoint has at once at most, all workers together. When all have: `queue`, \
+         else 503.",
+    ),
+    opt("queue", Type::Table(QUEUE), NONE, "Where requests wait when all endpoints are full or down."),
+    opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share."),
     opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints.").later(),
     opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints.").later(),
     opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Sends a PROXY protocol header.").later(),
@@ -76,11 +84,16 @@ pub(in crate::config) const ENDPOINT: &[Opt] = &[
     opt("weight", Type::Integer(1, 65535), Literal::Number(1), "Its share of the traffic, relative to the others."),
     opt("backup", Type::Bool, Literal::Bool(false), "Used only when no other endpoint is available."),
     opt("name", Type::Text, Literal::Unset("the address"), "Its name in logs and metrics."),
-    opt("max_connections", COUNT, NONE, "Open connections to it.").later(),
+    opt(
+        "max_connections",
+        COUNT,
+        Literal::Unset("the upstream's"),
+        "Requests and tunnels that it has at once at most, all workers together.",
+    ),
 ];
 
 const BALANCES: &[Word] =
-    &[word("round_robin"), word("least_connections"), word("power_of_two"), later_word("hash"), later_word("random")];
+    &[word("round_robin"), word("least_connections"), word("power_of_two"), word("hash"), word("random")];
 
 pub(in crate::config) const OUTLIER: &[Opt] = &[
     opt(
@@ -95,28 +108,34 @@ pub(in crate::config) const OUTLIER: &[Opt] = &[
         "max_ejected",
         Type::Share,
         Literal::Share(0.5),
-        "How much of the group may be out at once; never the last endpoint.",
+        "How much of the group may be out at once for its answers; what can't be reached is out anyway, but for the last \
+         endpoint.",
     ),
     opt("error_rate", Type::Share, NONE, "Bad answers as a share of all, in place of a row of them.").later(),
-    opt("slow", TIME, NONE, "An answer slower than this is a bad one.").later(),
+    opt("slow", TIME, NONE, "An answer whose head takes longer is a bad one."),
 ];
 
 const PROBE: &[Opt] = &[
     opt("path", Type::Text, NONE, "The path to ask for."),
-    opt("tcp", Type::Bool, Literal::Bool(false), "A connect is enough."),
+    opt("tcp", Type::Bool, Literal::Bool(false), "A connect is enough, in place of `path`."),
     opt("method", Type::Text, Literal::Text("GET"), "The method."),
-    opt("host", Type::Text, NONE, "The `Host` to send."),
+    opt("host", Type::Text, Literal::Unset("the endpoint's address"), "The `Host` to send."),
     opt("every", TIME, Literal::Text("2s"), "The time between two probes."),
     opt("timeout", TIME, Literal::Text("1s"), "For one probe."),
     opt("fall", COUNT, Literal::Number(2), "Failures in a row that take it out."),
     opt("rise", COUNT, Literal::Number(2), "Successes in a row that bring it back."),
-    opt("status", Type::Text, Literal::Text("200-399"), "The statuses that are successes."),
-    opt("body", Type::Text, NONE, "What the body must contain."),
+    opt(
+        "status",
+        Type::Text,
+        Literal::Text("200-399"),
+        "The statuses that are successes: `\"200\"`, `\"200-299,404\"`.",
+    ),
+    opt("body", Type::Text, NONE, "What the first 64 KiB of the body must contain."),
 ];
 
-const QUEUE: &[Opt] = &[
+pub(in crate::config) const QUEUE: &[Opt] = &[
     opt("size", Type::Integer(0, 1_000_000), Literal::Number(0), "Requests that wait."),
-    opt("timeout", TIME, Literal::Text("1s"), "How long one waits; then 503."),
+    opt("timeout", TIME, Literal::Text("1s"), "How long one waits; then 503. A full queue is 503 at once."),
 ];
 
 const TLS: &[Opt] = &[

@@ -1,7 +1,7 @@
 //! Chunked bodies (RFC 9112 §7.1): chunks in any split become plain bytes, in place.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::{
     HeadLimits,
@@ -50,7 +50,15 @@ pub struct ChunkedDecoder {
     /// The trailer section so far; empty while there are no trailers.
     section: Vec<u8>,
     trailers: Option<HeaderMap>,
+    /// What may not come out of the trailer section.
+    withheld: Withheld,
     limits: HeadLimits,
+}
+
+#[derive(Debug)]
+enum Withheld {
+    Names(Vec<HeaderName>),
+    All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +95,29 @@ impl ChunkedDecoder {
     /// A decoder at the start of a body. The trailer section has the bounds of a head.
     pub fn new(limits: &HeadLimits) -> Self {
         let state = State::Size { digits: 0, size: 0 };
-        Self { state, extensions: 0, section: Vec::new(), trailers: None, limits: *limits }
+        Self {
+            state,
+            extensions: 0,
+            section: Vec::new(),
+            trailers: None,
+            withheld: Withheld::Names(Vec::new()),
+            limits: *limits,
+        }
+    }
+
+    /// Leaves trailers of this name out: somebody decided what the head says under it, and a reader that merges both
+    /// would believe the sender instead.
+    pub fn withhold(&mut self, name: &HeaderName) {
+        if let Withheld::Names(names) = &mut self.withheld
+            && !names.contains(name)
+        {
+            names.push(name.clone());
+        }
+    }
+
+    /// Leaves all trailers out.
+    pub fn withhold_all(&mut self) {
+        self.withheld = Withheld::All;
     }
 
     /// Moves the data of all chunks in `buffer` to its front.
@@ -122,7 +152,12 @@ impl ChunkedDecoder {
 
     /// The trailers, once; None if the body is not complete or had none that may be kept.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        let mut trailers = self.trailers.take()?;
+        match &self.withheld {
+            Withheld::Names(names) => names.iter().for_each(|name| drop(trailers.remove(name))),
+            Withheld::All => return None,
+        }
+        Some(trailers).filter(|trailers| !trailers.is_empty())
     }
 
     /// Takes one byte outside of data.

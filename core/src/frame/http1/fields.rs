@@ -131,6 +131,20 @@ pub(super) fn read_fields(
     Ok(found)
 }
 
+/// Sorts the fields of a head that a CGI program wrote, and gives those that go on and the `Content-Length`. `kept` is a
+/// copy of `read`. Nothing but that frames its body (RFC 3875 §6.3).
+pub(in crate::frame) fn read_program_fields(
+    fields: &[Header<'_>],
+    read: &[u8],
+    kept: Bytes,
+) -> Result<(HeaderMap, Option<u64>), HeadError> {
+    let found = read_fields(fields, &Copied { read, kept }, Side::Response, Version::HTTP_11)?;
+    if found.chunked {
+        return Err(HeadError::Malformed("a Transfer-Encoding from a program"));
+    }
+    Ok((found.headers, found.content_length))
+}
+
 /// Reads a trailer section's fields, leaving out those that may not stand there.
 pub(super) fn read_trailers(fields: &[Header<'_>], copied: &Copied<'_>) -> Result<HeaderMap, HeadError> {
     let mut trailers = HeaderMap::new();

@@ -7,16 +7,20 @@
 //! Used on both sides: [`parse_request`] and the status line face clients, [`parse_response`] and the request line
 //! face upstreams. Tokenising is httparse's; whatever it lets pass and RFC 9112 does not is refused here.
 
+mod arrival;
 mod chunked;
 mod fields;
 mod head;
 mod target;
 mod write;
 
+pub use arrival::Arrival;
 pub use chunked::{ChunkError, ChunkedDecoder, Decoded};
+pub(super) use fields::read_program_fields;
 pub use fields::{is_allowed_trailer, is_connection_field};
 pub use head::{RequestHead, ResponseHead, head_end, parse_request, parse_response};
 pub use target::Target;
+pub(crate) use target::is_authority;
 pub use write::{
     ChunkHeader, LAST_CHUNK, chunk_header, write_field, write_framing, write_headers, write_number, write_request_line,
     write_status_line, write_trailers,

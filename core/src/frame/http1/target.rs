@@ -46,6 +46,18 @@ impl Target {
         &self.raw[..self.path]
     }
 
+    /// The same with a slash behind its path, to send a client to.
+    pub fn with_slash(&self) -> Vec<u8> {
+        let path = self.path();
+        // `//host/` would be another site's address to a browser.
+        let leading = path.iter().take_while(|&&byte| byte == b'/').count();
+        let path = &path[leading.saturating_sub(1)..];
+        match self.query() {
+            Some(query) => [path, b"/?", query].concat(),
+            None => [path, b"/"].concat(),
+        }
+    }
+
     /// What stands after the `?`, not decoded; None without a `?`.
     pub fn query(&self) -> Option<&[u8]> {
         self.raw.get(self.path + 1..)
@@ -99,7 +111,7 @@ fn rooted(query: &[u8]) -> Bytes {
 /// Whether this is a host with an optional port, as `Host` and URLs have it (RFC 3986 §3.2.2, §3.2.3), or nothing.
 ///
 /// A comma would be legal there; it is what two `Host` fields merged by somebody before us look like.
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host_is_legal, port) = match text.first() {
         Some(b'[') => match memchr::memchr(b']', text) {
             Some(end) => (is_ipv6(&text[1..end]), &text[end + 1..]),

@@ -1,10 +1,11 @@
-//! The admin API: status, metrics, reload, drain and stop, as HTTP.
+//! The admin API: status, metrics, reload, upgrade, drain and stop, as HTTP.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /status` | 200, JSON |
 //! | `GET /metrics` | 200, OpenMetrics text |
 //! | `POST /reload` | 200 with the warnings, or 422 with the diagnostic; nothing has changed then |
+//! | `POST /upgrade` | 200 once the new binary serves, or 422 with its diagnostic; nothing has changed then |
 //! | `POST /drain`, `POST /stop` | 202 |
 //!
 //! **Invariant:** over TCP nothing is done or shown without the token, and nothing for a page of another origin; on a
@@ -45,6 +46,8 @@ pub struct Operations {
 pub enum Command {
     /// Read the config again: the warnings, or the diagnostic of a config that was refused.
     Reload(oneshot::Sender<Result<String, String>>),
+    /// Let the binary at our path take over: what was done, or why the new one did not.
+    Upgrade(oneshot::Sender<Result<String, String>>),
     /// Finish the requests and end.
     Drain,
     /// End at once.
@@ -59,6 +62,7 @@ enum Action {
     Status,
     Metrics,
     Reload,
+    Upgrade,
     Drain,
     Stop,
 }
@@ -111,7 +115,8 @@ impl Admin {
                 let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
                 Ok(Response::new(StatusCode::OK, self.metrics.render().into()).with(header::CONTENT_TYPE, kind))
             }
-            Action::Reload => self.reload().await,
+            Action::Reload => self.outcome(Command::Reload, "reloaded\n").await,
+            Action::Upgrade => self.outcome(Command::Upgrade, "").await,
             Action::Drain => self.accepted(Command::Drain, "draining\n"),
             Action::Stop => self.accepted(Command::Stop, "stopping\n"),
         }
@@ -126,11 +131,16 @@ impl Admin {
         Ok(Response::new(StatusCode::OK, text.into()).with(header::CONTENT_TYPE, kind))
     }
 
-    async fn reload(&self) -> Result<Response, Fault> {
+    /// Asks for what may be refused, and waits for what becomes of it.
+    async fn outcome(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
+        done: &str,
+    ) -> Result<Response, Fault> {
         let (sender, answer) = oneshot::channel();
-        self.ask(Command::Reload(sender))?;
+        self.ask(command(sender))?;
         Ok(match answer.await.map_err(|_| ending())? {
-            Ok(warnings) => Response::text(StatusCode::OK, warnings + "reloaded\n"),
+            Ok(said) => Response::text(StatusCode::OK, said + done),
             Err(diagnostic) => Response::text(StatusCode::UNPROCESSABLE_ENTITY, diagnostic),
         })
     }
@@ -154,6 +164,7 @@ impl Action {
             b"/status" => Self::Status,
             b"/metrics" => Self::Metrics,
             b"/reload" => Self::Reload,
+            b"/upgrade" => Self::Upgrade,
             b"/drain" => Self::Drain,
             b"/stop" => Self::Stop,
             _ => return None,
@@ -161,7 +172,7 @@ impl Action {
     }
 
     fn is_change(self) -> bool {
-        matches!(self, Self::Reload | Self::Drain | Self::Stop)
+        matches!(self, Self::Reload | Self::Upgrade | Self::Drain | Self::Stop)
     }
 
     fn methods(self) -> &'static [Method] {

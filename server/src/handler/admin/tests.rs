@@ -39,6 +39,10 @@ impl Api {
                     Command::Status(answer) => answer.send(serde_json::json!({"pid": 7})).map(|()| "status").unwrap(),
                     Command::Drain => "drain",
                     Command::Stop => "stop",
+                    Command::Upgrade(answer) => {
+                        answer.send(Err("no binary\n".to_owned())).unwrap();
+                        "upgrade"
+                    }
                 });
             }
         };
@@ -53,7 +57,7 @@ impl Api {
             asked.push(match command {
                 Command::Drain => "drain",
                 Command::Stop => "stop",
-                Command::Reload(_) | Command::Status(_) => "unanswered",
+                Command::Reload(_) | Command::Upgrade(_) | Command::Status(_) => "unanswered",
             });
         }
         match answer {

@@ -6,9 +6,10 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    ffi::OsStr,
     fs,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -51,23 +52,33 @@ struct Root {
 }
 
 /// Opens `path`, relative and without `..`, below `root`. A path that leaves it is `XDEV`.
-pub fn open(root: &Path, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    ROOTS.with_borrow_mut(|roots| {
-        let folder = roots.get(root, now_seconds())?;
-        match open_below(folder, Path::new(path), flags, Links::Followed) {
-            // The kernel takes every absolute link for a way out, also one that leads back in.
-            Err(Errno::XDEV) => {
-                let inside = resolved(root, path).ok_or(Errno::XDEV)?;
-                open_below(folder, &inside, flags, Links::Refused)
-            }
-            opened => opened,
+pub fn open(root: &Path, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    ROOTS.with_borrow_mut(|roots| open_in(roots.get(root, now_seconds())?, root, path, flags))
+}
+
+/// The same with the root's own descriptor, for a thread that keeps no roots.
+pub fn open_in(folder: BorrowedFd<'_>, root: &Path, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = Path::new(OsStr::from_bytes(path));
+    match open_below(folder, path, flags, Links::Followed) {
+        // The kernel takes every absolute link for a way out, also one that leads back in.
+        Err(Errno::XDEV) => {
+            let inside = resolved(root, path).ok_or(Errno::XDEV)?;
+            open_below(folder, &inside, flags, Links::Refused)
         }
-    })
+        opened => opened,
+    }
 }
 
 /// What `path` names, wherever its links lead: only good for finding that it is a file that was opened before.
-pub fn stat(root: &Path, path: &str) -> Result<Stat, Errno> {
+pub fn stat(root: &Path, path: &[u8]) -> Result<Stat, Errno> {
     ROOTS.with_borrow_mut(|roots| statat(roots.get(root, now_seconds())?, path, AtFlags::empty()))
+}
+
+/// Where an open file really is; None without a `/proc`.
+pub fn place(file: impl AsFd) -> Option<PathBuf> {
+    let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let place = readlinkat(CWD, link, Vec::new()).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(place.as_bytes())))
 }
 
 /// What is done about symbolic links on the way.
@@ -165,7 +176,7 @@ fn push_names(left: &mut Vec<Box<[u8]>>, path: &[u8]) {
 }
 
 /// Where the path leads below the root once all links are followed; None: outside, or nowhere.
-fn resolved(root: &Path, path: &str) -> Option<PathBuf> {
+fn resolved(root: &Path, path: &Path) -> Option<PathBuf> {
     let root = fs::canonicalize(root).ok()?;
     let target = fs::canonicalize(root.join(path)).ok()?;
     target.strip_prefix(&root).ok().map(Path::to_path_buf)
@@ -230,8 +241,8 @@ mod tests {
     fn an_absolute_link_that_leads_back_in_works() {
         let outer = tree();
         let root = outer.path().join("root");
-        assert_eq!(read(open(&root, "absolute-in", READ)), Ok("inside".into()));
-        assert_eq!(read(open(&root, "absolute-out", READ)), Err(Errno::XDEV));
+        assert_eq!(read(open(&root, b"absolute-in", READ)), Ok("inside".into()));
+        assert_eq!(read(open(&root, b"absolute-out", READ)), Err(Errno::XDEV));
     }
 
     #[test]

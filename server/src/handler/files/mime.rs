@@ -1,5 +1,7 @@
 //! The `Content-Type` of a file, by its name.
 
+use std::collections::HashMap;
+
 use http::HeaderValue;
 
 /// What most requests ask for, without a look-up or an allocation.
@@ -28,15 +30,19 @@ const COMMON: [(&str, &str); 22] = [
     ("webmanifest", "application/manifest+json"),
 ];
 
-/// By the extension, whatever its case; text is UTF-8; unknown is `application/octet-stream`.
-pub fn content_type(name: &str) -> HeaderValue {
+/// By the ending, whatever its case; `own` wins; text is UTF-8; unknown is `application/octet-stream`.
+pub fn content_type(own: &HashMap<Box<str>, HeaderValue>, name: &[u8]) -> HeaderValue {
     const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let Some((_, extension)) = name.rsplit_once('.') else { return UNKNOWN };
-    if let Some((_, known)) = COMMON.iter().find(|(common, _)| *common == extension) {
+    let Some(ending) = ending(name) else { return UNKNOWN };
+    if own.is_empty()
+        && let Some((_, known)) = COMMON.iter().find(|(common, _)| *common == ending)
+    {
         return HeaderValue::from_static(known);
     }
-    let lower = extension.to_ascii_lowercase();
+    let lower = ending.to_ascii_lowercase();
+    if let Some(own) = own.get(lower.as_str()) {
+        return own.clone();
+    }
     if let Some((_, known)) = COMMON.iter().find(|(common, _)| *common == lower) {
         return HeaderValue::from_static(known);
     }
@@ -47,6 +53,13 @@ pub fn content_type(name: &str) -> HeaderValue {
         Some(other) => HeaderValue::from_static(other),
         None => UNKNOWN,
     }
+}
+
+/// What follows the last dot of the last name.
+pub fn ending(name: &[u8]) -> Option<&str> {
+    let name = &name[memchr::memrchr(b'/', name).map_or(0, |slash| slash + 1)..];
+    let dot = memchr::memrchr(b'.', name)?;
+    str::from_utf8(&name[dot + 1..]).ok()
 }
 
 #[cfg(test)]
@@ -69,7 +82,23 @@ mod tests {
             ("what.isthis", "application/octet-stream"),
             ("dot.", "application/octet-stream"),
         ] {
-            assert_eq!(content_type(name), wanted, "{name}");
+            assert_eq!(content_type(&HashMap::new(), name.as_bytes()), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_the_config_wins_whatever_the_case() {
+        let own = HashMap::from([
+            ("js".into(), HeaderValue::from_static("x/y")),
+            ("foo".into(), HeaderValue::from_static("a/b")),
+        ]);
+        for (name, wanted) in [
+            ("a.js", "x/y"),
+            ("a.FOO", "a/b"),
+            ("a.css", "text/css; charset=utf-8"),
+            ("foo", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(&own, name.as_bytes()), wanted, "{name}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     error::{Fault, Kind},
     message::{Body, Request, Response},
     stream::Peer,
-    upstream::{Endpoint, Group, Outgoing},
+    upstream::{Endpoint, Group, Outgoing, affinity},
 };
 
 /// A proxy with its running upstream.
@@ -39,6 +39,11 @@ impl Proxy {
         if upgrade && is_full(context) {
             return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
         }
+        // A cookie and what sets it must mean the same endpoints, whatever DNS says meanwhile.
+        let live = if self.group.balance.has_rules() { self.group.live() } else { None };
+        let group = live.as_ref().unwrap_or(&self.group);
+        let affinity = if group.balance.has_rules() { affinity::read(group, &mut request) } else { None };
+        let before = affinity.as_ref().and_then(|affinity| affinity.before);
         let target = stripped(&request, spec.strip.as_deref());
         let peer = match request.client.peer {
             Peer::Ip(address) => Some(address.ip()),
@@ -50,6 +55,7 @@ impl Proxy {
             method: &request.head.method,
             body,
             framing,
+            fastcgi: None,
             upgrade,
             timeout: spec.timeout,
             body_timeout: spec.body_timeout,
@@ -59,9 +65,14 @@ impl Proxy {
             silence: spec.tunnel_timeout,
             interim: request.interim.clone(),
             seed: request.id.seed(),
+            affinity,
             now: request.received,
         };
-        context.pools.exchange(&self.group, &mut outgoing).await
+        let mut response = context.pools.exchange(group, &mut outgoing).await?;
+        if group.sticky.is_some() {
+            affinity::bind(group, before, request.scheme, &mut response);
+        }
+        Ok(response)
     }
 }
 

@@ -39,7 +39,14 @@ pub fn push_dropped(line: &mut Vec<u8>, format: LogFormat, dropped: u64, now: Sy
 
 fn push_common(line: &mut Vec<u8>, record: &Record<'_>) {
     push_client(line, record);
-    line.extend_from_slice(b" - - [");
+    line.extend_from_slice(b" - ");
+    match record.user {
+        None => line.push(b'-'),
+        // A name that is empty is another than none.
+        Some("") => line.extend_from_slice(b"\"\""),
+        Some(user) => push_word(line, user.as_bytes()),
+    }
+    line.extend_from_slice(b" [");
     push_clf(line, record.time);
     line.extend_from_slice(b"] \"");
     push_escaped(line, record.method.as_bytes());
@@ -86,6 +93,9 @@ fn push_json(line: &mut Vec<u8>, record: &Record<'_>) {
     line.extend_from_slice(b"\",\"client\":\"");
     push_client(line, record);
     line.push(b'"');
+    if let Some(user) = record.user {
+        push_json_text(line, "user", user.as_bytes());
+    }
     push_json_text(line, "method", record.method.as_bytes());
     push_json_text(line, "target", record.target);
     push_json_text(line, "version", record.version.as_bytes());

@@ -40,6 +40,8 @@ pub struct AccessLog {
 pub struct Record<'a> {
     /// None: a unix socket.
     pub client: Option<IpAddr>,
+    /// Who is known to have sent it, by `auth`.
+    pub user: Option<&'a str>,
     /// When the request came.
     pub time: SystemTime,
     /// As received.

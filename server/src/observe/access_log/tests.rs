@@ -12,6 +12,7 @@ use super::*;
 fn record() -> Record<'static> {
     Record {
         client: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))),
+        user: None,
         time: UNIX_EPOCH + Duration::from_millis(1_795_176_000_123),
         method: "GET",
         target: b"/a?b=c",
@@ -67,6 +68,16 @@ fn a_combined_line_is_apaches_with_id_upstream_and_times() {
         timeless(&line_of(LogFormat::Combined, &ours)),
         "unix: - - [] \"GET /a?b=c HTTP/1.1\" 200 - \"-\" \"curl/8.0\" 00abcdef01234567 - 0.012345 -\n"
     );
+}
+
+#[test]
+fn a_user_stands_in_apaches_place_and_can_not_forge_another_field() {
+    let of = |format, user| line_of(format, &Record { user: Some(user), ..record() });
+    assert!(of(LogFormat::Common, "alice").starts_with("203.0.113.7 - alice ["));
+    assert!(of(LogFormat::Combined, "a b] \"x").starts_with(r#"203.0.113.7 - a\x20b]\x20\"x ["#));
+    assert!(of(LogFormat::Common, "").starts_with("203.0.113.7 - \"\" ["));
+    let json: serde_json::Value = serde_json::from_str(&of(LogFormat::Json, "ä\"")).unwrap();
+    assert_eq!(json["user"], "ä\"");
 }
 
 #[test]

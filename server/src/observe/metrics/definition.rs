@@ -37,6 +37,8 @@ metrics! {
         "Time from the request being sent to the head of the upstream's answer";
     BYTES = Counter "rsp_bytes" ["site", "upstream", "direction"]
         "Bytes of requests (in) and answers (out)";
+    LIMITED = Counter "rsp_limited" ["site"]
+        "Requests that a limit of the site refused";
     REQUESTS_IN_FLIGHT = Gauge "rsp_requests_in_flight" []
         "Requests between their head and the end of their answer";
     TUNNELS_OPEN = Gauge "rsp_tunnels_open" []
@@ -57,10 +59,18 @@ metrics! {
         "Idle connections in the pools";
     RETRIES = Counter "rsp_retries" ["upstream"]
         "Second and further attempts of a request";
+    QUEUED = Gauge "rsp_queued" ["upstream"]
+        "Requests that wait because every endpoint is full or down";
+    QUEUE_REFUSED = Counter "rsp_queue_refused" ["upstream"]
+        "Requests that were refused because the queue was full";
+    QUEUE_TIMEOUTS = Counter "rsp_queue_timeouts" ["upstream"]
+        "Requests that waited in the queue in vain";
     CONNECT_FAILURES = Counter "rsp_connect_failures" ["upstream", "endpoint"]
         "Connections that could not be opened";
     EJECTIONS = Counter "rsp_ejections" ["upstream", "endpoint"]
         "Times the endpoint was taken out because it failed";
+    PROBE_FAILURES = Counter "rsp_probe_failures" ["upstream", "endpoint"]
+        "Probes of the endpoint that failed";
     ENDPOINT_UP = Gauge "rsp_endpoint_up" ["upstream", "endpoint"]
         "1 while the endpoint gets requests, 0 while it is out";
     RELOADS = Counter "rsp_reloads" ["result"]
@@ -71,6 +81,8 @@ metrics! {
         "Attempts to write or reopen an access log that failed";
     SCRIPT_ERRORS = Counter "rsp_script_errors" []
         "Functions of the config that failed or ran too long";
+    AUTH = Counter "rsp_auth" ["result"]
+        "Requests at `auth`: passed after a check, passed as known (cached), refused, and 503 because too many waited (full) or the auth server gave no answer (unavailable)";
 }
 
 /// What `doc/metrics.md` must hold.
@@ -79,8 +91,8 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          `GET /metrics` on the admin address answers with these, as OpenMetrics 1.0 text. They live across reloads.\n\
-         There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams and endpoints; what is\n\
-         beyond is counted under the name `_other`.\n\n\
+         There are at most 100,000 pairs of site and upstream, and as many listeners, upstreams, endpoints and sites with\n\
+         limits; what is beyond is counted under the name `_other`.\n\n\
          This page is made from the table in `server/src/observe/metrics/definition.rs`; a test fails when it is stale\n\
          and `make reference` writes it anew.\n\n\
          | metric | kind | labels | what it counts |\n|---|---|---|---|\n",

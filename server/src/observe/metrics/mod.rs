@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ pub use self::series::Series;
 /// Sites × upstreams that are counted apart: 200 bytes each without traffic, 1 to 4 KiB with it.
 const SERIES_MAX: usize = 100_000;
 
-/// Listeners, upstreams or endpoints that are counted apart.
+/// Listeners, upstreams, endpoints or sites with limits that are counted apart.
 const NAMES_MAX: usize = 100_000;
 
 /// Stands for every name beyond the bound.
@@ -37,6 +37,7 @@ pub struct Metrics {
     listeners: ByName<1, ListenerCounts>,
     upstreams: ByName<1, UpstreamCounts>,
     endpoints: ByName<2, EndpointCounts>,
+    limited: ByName<1, Counter>,
     /// Requests between their head and the end of their answer.
     pub requests_in_flight: Gauge,
     /// Connections that became tunnels.
@@ -53,6 +54,23 @@ pub struct Metrics {
     pub accept_backoffs: Counter,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
+    /// What became of requests at `auth`.
+    pub auth: AuthCounts,
+}
+
+/// What became of requests at `auth`.
+#[derive(Debug, Default)]
+pub struct AuthCounts {
+    /// Let pass, after a password was checked or a server asked.
+    pub passed: Counter,
+    /// Let pass, as it was known.
+    pub cached: Counter,
+    /// Answered, mostly 401.
+    pub refused: Counter,
+    /// Answered 503: too many waited.
+    pub full: Counter,
+    /// Answered 503: the auth server gave no answer that decides.
+    pub unavailable: Counter,
 }
 
 /// What one listener counts.
@@ -77,6 +95,12 @@ pub struct UpstreamCounts {
     pub idle: Gauge,
     /// Second and further attempts.
     pub retries: Counter,
+    /// Requests that wait for an endpoint.
+    pub queued: Gauge,
+    /// Requests that found as many waiting as may.
+    pub queue_refused: Counter,
+    /// Requests that waited in vain.
+    pub queue_timeouts: Counter,
 }
 
 /// What one endpoint of an upstream counts.
@@ -86,6 +110,10 @@ pub struct EndpointCounts {
     pub connect_failures: Counter,
     /// Times it was taken out because it failed.
     pub ejections: Counter,
+    /// Probes that failed.
+    pub probe_failures: Counter,
+    /// Whether probes found it down.
+    down: AtomicBool,
     /// Milliseconds since the first ejection of the process; 0: it was never out.
     out_until: AtomicU64,
 }
@@ -97,8 +125,16 @@ impl EndpointCounts {
         self.out_until.store(milliseconds(since_first_ejection() + for_).max(1), Relaxed);
     }
 
+    /// Probes found it down, or up.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Relaxed);
+    }
+
     /// Whether it gets requests.
     pub fn is_up(&self) -> bool {
+        if self.down.load(Relaxed) {
+            return false;
+        }
         let until = self.out_until.load(Relaxed);
         until == 0 || milliseconds(since_first_ejection()) >= until
     }
@@ -131,6 +167,17 @@ impl Metrics {
         self.series.get([site, upstream])
     }
 
+    /// Answers of every site with traffic by the first digit of their status, 1 to 5 and above.
+    pub fn answers_by_site(&self) -> HashMap<String, [u64; 5]> {
+        let mut sites = HashMap::<String, [u64; 5]>::new();
+        self.series.each(|[site, _], series| {
+            let Some(classes) = series.classes() else { return };
+            let sums = sites.entry(site.to_string()).or_default();
+            sums.iter_mut().zip(classes).for_each(|(sum, count)| *sum += count);
+        });
+        sites
+    }
+
     /// The counters of a listener, by its address as written.
     pub fn listener(&self, address: &str) -> Arc<ListenerCounts> {
         self.listeners.get([address])
@@ -144,6 +191,11 @@ impl Metrics {
     /// The counters of an endpoint, by the names of its upstream and its own.
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> Arc<EndpointCounts> {
         self.endpoints.get([upstream, endpoint])
+    }
+
+    /// Requests of a site that a `limit` refused.
+    pub fn limited(&self, site: &str) -> Arc<Counter> {
+        self.limited.get([site])
     }
 
     /// Counts a request in flight until the guard is dropped.
@@ -173,6 +225,7 @@ impl Metrics {
             listeners: ByName::new(names),
             upstreams: ByName::new(names),
             endpoints: ByName::new(names),
+            limited: ByName::new(names),
             requests_in_flight: Gauge::default(),
             tunnels_open: Gauge::default(),
             reloads_ok: Counter::default(),
@@ -181,6 +234,7 @@ impl Metrics {
             access_log_errors: Counter::default(),
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
+            auth: AuthCounts::default(),
         }
     }
 }
@@ -226,6 +280,11 @@ impl<const N: usize, V: Default> ByName<N, V> {
         }
         let name = if values.len() < self.most { name } else { [OTHER; N].map(Box::from) };
         values.entry(name).or_default().clone()
+    }
+
+    fn each(&self, mut look: impl FnMut(&[Box<str>; N], &V)) {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.iter().for_each(|(name, value)| look(name, value));
     }
 
     /// All of them, in the order of their names.

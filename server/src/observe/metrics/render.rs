@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{
-    Metrics, Series,
+    AuthCounts, Metrics, Series,
     definition::{self as defined, Definition},
     series::Times,
 };
@@ -30,6 +30,8 @@ impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         page.requests(&self.series.sorted())?;
+        let limited = self.limited.sorted();
+        page.counters(&defined::LIMITED, limited.iter().map(|(site, n)| (plain(site), n.get())))?;
         page.gauges(&defined::REQUESTS_IN_FLIGHT, [([], self.requests_in_flight.get())])?;
         page.gauges(&defined::TUNNELS_OPEN, [([], self.tunnels_open.get())])?;
         page.connections(self)?;
@@ -38,7 +40,8 @@ impl Collector for Metrics {
         page.counters(&defined::RELOADS, reloads)?;
         page.counters(&defined::ACCESS_LOG_DROPPED, [([], self.access_log_dropped.get())])?;
         page.counters(&defined::ACCESS_LOG_ERRORS, [([], self.access_log_errors.get())])?;
-        page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])
+        page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])?;
+        page.auth(&self.auth)
     }
 }
 
@@ -65,6 +68,17 @@ impl Page<'_> {
         )
     }
 
+    fn auth(&mut self, counts: &AuthCounts) -> fmt::Result {
+        let rows = [
+            (["passed"], counts.passed.get()),
+            (["cached"], counts.cached.get()),
+            (["refused"], counts.refused.get()),
+            (["full"], counts.full.get()),
+            (["unavailable"], counts.unavailable.get()),
+        ];
+        self.counters(&defined::AUTH, rows)
+    }
+
     fn connections(&mut self, metrics: &Metrics) -> fmt::Result {
         let all = metrics.listeners.sorted();
         self.gauges(&defined::CONNECTIONS_OPEN, all.iter().map(|(name, n)| (plain(name), n.open.get())))?;
@@ -79,9 +93,13 @@ impl Page<'_> {
         self.counters(&defined::UPSTREAM_REUSED, all.iter().map(|(name, n)| (plain(name), n.reused.get())))?;
         self.gauges(&defined::UPSTREAM_IDLE, all.iter().map(|(name, n)| (plain(name), n.idle.get())))?;
         self.counters(&defined::RETRIES, all.iter().map(|(name, n)| (plain(name), n.retries.get())))?;
+        self.gauges(&defined::QUEUED, all.iter().map(|(name, n)| (plain(name), n.queued.get())))?;
+        self.counters(&defined::QUEUE_REFUSED, all.iter().map(|(name, n)| (plain(name), n.queue_refused.get())))?;
+        self.counters(&defined::QUEUE_TIMEOUTS, all.iter().map(|(name, n)| (plain(name), n.queue_timeouts.get())))?;
         let all = metrics.endpoints.sorted();
         self.counters(&defined::CONNECT_FAILURES, all.iter().map(|(name, n)| (plain(name), n.connect_failures.get())))?;
         self.counters(&defined::EJECTIONS, all.iter().map(|(name, n)| (plain(name), n.ejections.get())))?;
+        self.counters(&defined::PROBE_FAILURES, all.iter().map(|(name, n)| (plain(name), n.probe_failures.get())))?;
         self.gauges(&defined::ENDPOINT_UP, all.iter().map(|(name, n)| (plain(name), n.is_up().into())))
     }
 

@@ -44,7 +44,9 @@ fn story(text: &str) -> Story {
 fn bounded(text: &str, limits: Limits) -> Story {
     let text = format!("listen ':80'\nupstream 'app' {{ '127.0.0.1:3000' }}\n{text}");
     let loaded = load_text(&text, "/".as_ref()).unwrap_or_else(|failed| panic!("{}", failed.render()));
-    let context = Context { folder: "/".as_ref(), admin_socket: "/x.sock".as_ref(), probe: &probe };
+    let (folder, admin_socket) = ("/".as_ref(), "/x.sock".as_ref());
+    let context =
+        Context { folder, admin_socket, probe: &probe, real: &real, read: &files::read_file, account: &|_, _| Ok(()) };
     let (mut config, _): (Config, _) = config::check(&loaded.file, &context).unwrap();
     config.limits = Arc::new(limits);
     let engine = Engine::new(&Arc::new(loaded.sources), &Arc::new(config));
@@ -473,7 +475,9 @@ fn functions_that_depend_on_the_time_are_an_error() {
 
 fn checked(text: &str) -> Config {
     let loaded = load_text(text, "/".as_ref()).unwrap_or_else(|failed| panic!("{}", failed.render()));
-    let context = Context { folder: "/".as_ref(), admin_socket: "/x.sock".as_ref(), probe: &probe };
+    let (folder, admin_socket) = ("/".as_ref(), "/x.sock".as_ref());
+    let context =
+        Context { folder, admin_socket, probe: &probe, real: &real, read: &files::read_file, account: &|_, _| Ok(()) };
     config::check(&loaded.file, &context).unwrap().0
 }
 

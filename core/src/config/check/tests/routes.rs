@@ -17,6 +17,64 @@ fn files_needs_a_folder_that_can_be_read() {
 }
 
 #[test]
+fn the_options_of_files_are_checked() {
+    let errors =
+        |key: &str, value: Value| route_errors(|lua| lua.make("files", vec![text("public")], vec![(key, value)]));
+    for value in ["", " "] {
+        let said = format!(
+            "2:2 `cache_control` of `files` is no header's value: \"{value}\" | for example \"public, max-age=3600\""
+        );
+        assert_eq!(errors("cache_control", text(value)), [said]);
+    }
+    for (value, said) in [
+        (
+            texts(&["index.html"]),
+            "0:1 \"index.html\" of `try` must begin with a slash or with {path} | did you mean \"/index.html\"?",
+        ),
+        (texts(&["/{pth}"]), "0:1 nothing fills in {pth} of `try` | did you mean {path}?"),
+        (texts(&["/{query}"]), "0:1 nothing fills in {query} of `try` | only {path} is filled in"),
+        (texts(&["/{path"]), "0:1 nothing fills in {path} of `try` | did you mean {path}?"),
+        (
+            options(vec![("a", text("b"))]),
+            "2:2 `try` of `files` must be a list of names, not a table | for example { \"{path}\", \"{path}.html\", \"/index.html\" }",
+        ),
+    ] {
+        assert_eq!(errors("try", value), [said]);
+    }
+    assert!(errors("try", texts(&["/../x"]))[0].contains("names no file below the folder"));
+    assert!(errors("try", texts(&[]))[0].contains("not an empty one"));
+    assert!(errors("try", texts(&["/x"; 17]))[0].contains("takes 16 names at most"));
+    for (ending, value, said) in [
+        ("md", text("markdown"), "\"markdown\" is no media type"),
+        ("md", text("text/mark down"), "\"text/mark down\" is no media type"),
+        ("md", number(1.0), "the media type of `md` must be a string, not the number 1"),
+        ("tar.gz", text("a/b"), "\"tar.gz\" of `mime` is no ending of a file's name"),
+        (".", text("a/b"), "\".\" of `mime` is no ending of a file's name"),
+    ] {
+        let found = errors("mime", options(vec![(ending, value)]));
+        assert!(found[0].contains(said), "{found:?}");
+    }
+    let both = options(vec![("md", text("a/b")), (".MD", text("a/b"))]);
+    assert!(errors("mime", both)[0].contains("`mime` has the ending `md` twice"));
+}
+
+#[test]
+fn the_options_of_files_are_kept() {
+    let names = texts(&["{path}", "{path}.html", "/a/{path}/b{path}"]);
+    let types = options(vec![(".Foo", text("text/x-foo; charset=utf-8"))]);
+    let entries =
+        vec![("try", names), ("mime", types), ("cache_control", text("no-cache")), ("listing", Value::Bool(true))];
+    let made = handler(|lua| lua.make("files", vec![text("public")], entries));
+    let Handler::Files(files) = made else { panic!("files") };
+    let parts: Vec<Vec<&str>> =
+        files.candidates.iter().map(|candidate| candidate.0.iter().map(|part| &**part).collect()).collect();
+    assert_eq!(parts, [vec!["", ""], vec!["", ".html"], vec!["/a/", "/b", ""]]);
+    assert_eq!(files.mime["foo"], "text/x-foo; charset=utf-8");
+    assert_eq!(files.cache_control.as_ref().unwrap(), "no-cache");
+    assert_eq!((files.listing, files.dotfiles, files.precompressed), (true, false, true));
+}
+
+#[test]
 fn a_reply_has_a_body_and_headers() {
     let reply = |values: Vec<Value>| match handler(|lua| lua.make("reply", values, vec![])) {
         Handler::Reply(reply) => {
@@ -151,6 +209,7 @@ fn header_edits_that_would_break_a_message_are_refused() {
     let mut lua = Lua::listening();
     let edit = options(vec![
         ("add", options(vec![("Host", text("a"))])),
+        ("set", options(vec![("Expect", text("100-continue"))])),
         ("remove", texts(&["Host", "Content-Length"])),
         ("sett", options(vec![])),
     ]);
@@ -163,11 +222,35 @@ fn header_edits_that_would_break_a_message_are_refused() {
     assert_eq!(
         errors,
         [
+            "0:1 `Expect` frames the message and can't be touched | remove it",
             "0:1 `Host` can't be removed | a request must have one",
             "0:1 `remove` must be a list of names, not the number 1 | for example { \"Server\" }",
             "0:1 a request has one `Host` | put it into `set`",
             "0:2 `Content-Length` frames the message and can't be touched | remove it",
-            "0:3 `request` has no option `sett` | did you mean `set`?",
+            "0:4 `request` has no option `sett` | did you mean `set`?",
+        ]
+    );
+}
+
+#[test]
+fn a_host_that_is_set_is_one_and_could_be_asked_for() {
+    let mut lua = Lua::listening();
+    for (place, value) in
+        [text("a b"), text(""), texts(&["a", "b"]), text("a.example:8080"), text("[::1]:80")].into_iter().enumerate()
+    {
+        let edit = options(vec![("set", options(vec![("Host", value)]))]);
+        let headers = lua.make("headers", vec![], vec![("request", edit)]);
+        let proxy = lua.make("proxy", vec![text("a:80")], vec![]);
+        lua.site(&format!("s{place}"), vec![("/", list(vec![headers, proxy]))]);
+    }
+    let errors: Vec<_> = lua.errors().iter().map(|error| error.split_once(' ').unwrap().1.to_owned()).collect();
+    let hint = "a name or an address, and a port if it needs one: \"example.com:8080\"";
+    assert_eq!(
+        errors,
+        [
+            format!("\"a b\" is no host | {hint}"),
+            format!("\"\" is no host | {hint}"),
+            "a request has one `Host` | remove the others".to_owned(),
         ]
     );
 }

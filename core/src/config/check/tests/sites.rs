@@ -148,7 +148,8 @@ fn a_handler_built_on_a_request_is_checked_the_same_way() {
     let running = lua.config().upstreams[0].clone();
     let find = |name: &str| (name == "app").then(|| running.clone());
     let pattern = Pattern::parse("/static/{id}").unwrap();
-    let request = RequestContext { context: context(), sources: &lua.file.sources, upstream: &find, pattern: &pattern };
+    let (context, sources, hidden) = (context(), &lua.file.sources, lua.config().hidden);
+    let request = RequestContext { context, sources, upstream: &find, pattern: &pattern, hidden: &hidden };
     let mut built = Lua::new();
     for target in [text("app"), declared] {
         let made = built.made("proxy", vec![], vec![target], vec![]);
@@ -160,7 +161,8 @@ fn a_handler_built_on_a_request_is_checked_the_same_way() {
     assert_eq!(proxy.upstream.name, "10.0.0.7:80");
     let made = built.made("files", vec![], vec![text("public")], vec![]);
     let Ok(Handler::Files(files)) = check_handler(&made, &request) else { panic!("files") };
-    assert_eq!((files.prefix, files.hidden.len()), (8, 1));
+    assert_eq!(files.prefix, "/static/");
+    assert!(Arc::ptr_eq(&files.hidden, &hidden));
     let wrong =
         |what, values| check_handler(&Lua::new().made(what, vec![], values, vec![]), &request).unwrap_err().to_string();
     assert_eq!(wrong("redirect", vec![text("/{x}")]), "/etc/rsp/site.lua:1: nothing fills in {x} of `redirect`");

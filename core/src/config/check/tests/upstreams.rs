@@ -26,7 +26,7 @@ fn wrong_endpoints_are_named() {
         vec![text("a:80"), text("a"), number(1.0), list(vec![]), list(vec![number(1.0)])],
         vec![],
     );
-    let heavy = table(vec![text("a:80")], vec![("weight", number(65536.0)), ("max_connections", number(1.0))]);
+    let heavy = table(vec![text("a:80")], vec![("weight", number(65536.0)), ("max_connections", number(0.0))]);
     lua.named("upstream", "c", vec![heavy], vec![]);
     lua.named("upstream", "d", vec![text("a:80"), text("A:80")], vec![]);
     let outlier = options(vec![("eject", text("1h"))]);
@@ -36,7 +36,7 @@ fn wrong_endpoints_are_named() {
     let errors = lua.errors();
     let expected = [
         "0:2 `weight` of `endpoint` is out of range: 65536 | 1 to 65535",
-        "0:3 `max_connections` of `endpoint` is not in this version | ",
+        "0:3 `max_connections` of `endpoint` is out of range: 0 | 1 or more",
         "0:1 an endpoint must be an address, not the number 1 | for example \"127.0.0.1:3000\" or { \"127.0.0.1:3000\", weight = 2 }",
         "2:0 `upstream` needs its endpoint | for example upstream \"app\" { \"127.0.0.1:3000\", { \"127.0.0.1:3001\", weight = 2 }, balance = \"least_connections\" }",
         "3:2 \"a\" is no address of an endpoint | with a port: \"a:8080\"",
@@ -51,6 +51,91 @@ fn wrong_endpoints_are_named() {
     sorted.0.sort();
     sorted.1.sort();
     assert_eq!(sorted.0, sorted.1);
+}
+
+#[test]
+fn a_balanced_upstream_has_its_options() {
+    let mut lua = Lua::listening();
+    let second = table(vec![text("b:80")], vec![("max_connections", number(7.0))]);
+    let probe = options(vec![
+        ("path", text("/healthz")),
+        ("method", text("HEAD")),
+        ("host", text("app.example")),
+        ("every", text("5s")),
+        ("timeout", text("2s")),
+        ("fall", number(3.0)),
+        ("rise", number(1.0)),
+        ("status", text("200-299,404")),
+    ]);
+    let entries = vec![
+        ("balance", text("hash")),
+        ("key", text("cookie:session")),
+        ("sticky", text("app_endpoint")),
+        ("probe", probe),
+        ("outlier", options(vec![("slow", text("2s"))])),
+        ("max_connections", number(100.0)),
+        ("queue", options(vec![("size", number(50.0)), ("timeout", text("3s"))])),
+        ("slow_start", text("30s")),
+    ];
+    lua.named("upstream", "app", vec![text("a:80"), second], entries);
+    insta::assert_debug_snapshot!(lua.config().upstreams);
+}
+
+#[test]
+fn wrong_options_of_balancing_say_what_would_be_right() {
+    let errors = |entries: Vec<(&str, Value)>| {
+        let mut lua = Lua::listening();
+        lua.named("upstream", "a", vec![text("a:80")], entries);
+        lua.errors().join("; ")
+    };
+    let probe = |entries: Vec<(&str, Value)>| errors(vec![("probe", options(entries))]);
+    let path = || ("path", text("/"));
+    let hash = |key: Value| errors(vec![("balance", text("hash")), ("key", key)]);
+    let keys = "\"client.ip\", \"header:NAME\", \"cookie:NAME\" or \"uri\"";
+    for (errors, expected) in [
+        (
+            errors(vec![("balance", text("hahs"))]),
+            "2:2 `balance` of `upstream` can't be \"hahs\" | did you mean \"hash\"?",
+        ),
+        (errors(vec![("key", text("uri"))]), "2:2 `key` of `upstream` is for `hash` only | with balance = \"hash\""),
+        (hash(text("ip")), &format!("2:3 `key` of `upstream` can't be \"ip\" | {keys}")),
+        (hash(text("header:a b")), &format!("2:3 `key` of `upstream` can't be \"header:a b\" | {keys}")),
+        (hash(text("cookie:")), &format!("2:3 `key` of `upstream` can't be \"cookie:\" | {keys}")),
+        (hash(number(1.0)), &format!("2:3 `key` of `upstream` must be a string, not the number 1 | {keys}")),
+        (
+            errors(vec![("sticky", text("a;b"))]),
+            "2:2 `sticky` of `upstream` is no name of a cookie: \"a;b\" | letters, digits, - and _: \"app_endpoint\"; 64 bytes at most",
+        ),
+        (probe(vec![]), "2:2 `probe` needs its path | probe = { path = \"/healthz\" }, or { tcp = true }"),
+    ] {
+        assert_eq!(errors, expected);
+    }
+    for (errors, part) in [
+        (probe(vec![path(), ("tcp", Value::Bool(true))]), "`probe` has a path, or `tcp = true`, not both"),
+        (probe(vec![("path", text("healthz"))]), "`path` of `probe` is no path"),
+        (probe(vec![("tcp", Value::Bool(true)), ("body", text("ok"))]), "`body` of `probe` is for a probe with a path"),
+        (probe(vec![path(), ("status", text("399-200"))]), "`status` of `probe` can't be \"399-200\""),
+        (probe(vec![path(), ("status", text("2xx"))]), "`status` of `probe` can't be \"2xx\""),
+        (probe(vec![path(), ("method", text("GE T"))]), "`method` of `probe` can't be \"GE T\""),
+        (probe(vec![path(), ("host", text("a b"))]), "`host` of `probe` can't be \"a b\""),
+        (
+            probe(vec![path(), ("method", text("HEAD")), ("body", text("ok"))]),
+            "`body` of `probe` can't be \"ok\" | an answer to HEAD has no body",
+        ),
+        (probe(vec![("pth", text("/"))]), "did you mean `path`?"),
+    ] {
+        assert!(errors.contains(part), "{errors}, not {part}");
+    }
+}
+
+#[test]
+fn a_ring_or_a_cookie_needs_endpoints_of_different_names() {
+    let mut lua = Lua::listening();
+    let named = |address: &str| table(vec![text(address)], vec![("name", text("one"))]);
+    lua.named("upstream", "a", vec![named("a:80"), named("b:80")], vec![("balance", text("hash"))]);
+    let errors = lua.errors();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("two endpoints are called \"one\""), "{errors:?}");
 }
 
 #[test]
