@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 pub use hosts::{DuplicateHost, HostError, Hosts, normalise_host};
-pub use path::{Path, PathError};
+pub use path::{PLAIN, Path, PathError};
 pub use pattern::{Pattern, PatternError, parse_key};
 pub use rewrite::{BadRewrite, Rewrite, RewriteError};
 pub use table::{Conflict, Lookup, Match, Params, Table};

@@ -2,6 +2,29 @@
 
 use std::{borrow::Cow, fmt};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// What stays as it is when a path is encoded (RFC 3986 §3.3).
+pub const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
 /// Stands, in readings that split before they decode, for a decoded `%2f`: it separates nothing and equals no byte
 /// of a pattern, and no decoded path holds a NUL of its own.
 const KEPT_SLASH: u8 = 0;

@@ -8,32 +8,14 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::{Path, path::normalise};
+use super::{
+    Path,
+    path::{PLAIN, normalise},
+};
 use crate::frame::http1::Target;
 
 /// Bytes of a compiled pattern, and of what a worker keeps to run it: far more than a person writes.
 const COMPILED_MAX: usize = 1 << 20;
-
-/// What stays as it is in a path (RFC 3986 §3.3).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
 
 /// What stays as it is of a captured text in a query: nothing that would end a value.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -125,7 +107,7 @@ impl Rewrite {
         if path == old && self.query.is_none() {
             return Ok(None);
         }
-        let mut raw: Vec<u8> = percent_encode(&path, PATH).flat_map(str::bytes).collect();
+        let mut raw: Vec<u8> = percent_encode(&path, PLAIN).flat_map(str::bytes).collect();
         let plain = Path::new(&raw).is_ok_and(|path| !path.is_ambiguous());
         if !plain || path.iter().any(u8::is_ascii_control) {
             return Err(RewriteError::Ambiguous);

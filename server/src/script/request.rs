@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Version, header};
 use mlua::{Lua, MetaMethod, UserData, UserDataFields, UserDataMethods, UserDataRef, Value as LuaValue};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::{AsciiSet, percent_decode, percent_encode};
 use rsp_core::{
     config::{nearest, units},
     frame::http1::Target,
-    route::Path,
+    route::{PLAIN, Path},
 };
 
 use super::{
@@ -25,28 +25,8 @@ use super::{
 /// What `request:body()` reads at most when it isn't told.
 const BODY_DEFAULT: usize = 1 << 20;
 
-/// What stands in a path unencoded (RFC 3986 §3.3).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b':')
-    .remove(b'@');
-/// The same in a query (RFC 3986 §3.4), whose own encoding is kept.
-const QUERY: &AsciiSet = &PATH.remove(b'?').remove(b'%').remove(b'[').remove(b']');
+/// What stays as it is in a query (RFC 3986 §3.4), whose own encoding is kept.
+const QUERY: &AsciiSet = &PLAIN.remove(b'?').remove(b'%').remove(b'[').remove(b']');
 
 const FIELDS: [&str; 21] = [
     "args", "body", "client", "cookies", "form", "headers", "host", "id", "json", "method", "params", "path", "peer",
@@ -177,7 +157,7 @@ fn set_path(state: &mut State, path: &[u8]) -> mlua::Result<()> {
     if path.split(|&byte| byte == b'/' || byte == b'\\').any(|segment| matches!(segment, b"." | b"..")) {
         return Err(mlua::Error::runtime("`request.path` can't have the segments `.` and `..`"));
     }
-    let mut target = percent_encode(path, PATH).to_string();
+    let mut target = percent_encode(path, PLAIN).to_string();
     if let Some(query) = state.request.head.target.query() {
         target.push('?');
         target.push_str(&String::from_utf8_lossy(query));
