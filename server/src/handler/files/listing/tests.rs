@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::handler::files::{Served, run};
+use crate::handler::files::{Served, run, tests::spec};
 
 struct Site {
     outer: tempfile::TempDir,
@@ -21,18 +21,7 @@ impl Site {
         let root = outer.path().join("public");
         fs::create_dir_all(root.join("docs/deep")).unwrap();
         fs::write(outer.path().join("secret"), "secret").unwrap();
-        let files = Files {
-            root,
-            index: "index.html".into(),
-            prefix: "/static/".into(),
-            hidden: Arc::default(),
-            listing: true,
-            dotfiles: false,
-            precompressed: true,
-            cache_control: None,
-            candidates: Box::default(),
-            mime: std::collections::HashMap::new(),
-        };
+        let files = Files { prefix: "/static/".into(), listing: true, ..spec(root) };
         Self { outer, files }
     }
 
