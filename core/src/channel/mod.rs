@@ -17,4 +17,4 @@ pub use follow::{Follower, Next};
 pub use keys::{KEY_MAX, KEYS_MAX};
 pub use position::{Epoch, NotAPosition, Position};
 pub use presence::{Member, Presence};
-pub use stream::{Channel, Item, Message, Published, Resumed, Rules};
+pub use stream::{Channel, Item, Message, Published, Resumed, Rules, Who};
