@@ -28,6 +28,7 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
+    broker::Broker,
     dispatch::{Current, Worker},
     handler::{
         Handler,
@@ -138,6 +139,7 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let shared = Shared {
+            broker: Arc::new(Broker::memory()),
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -292,7 +294,13 @@ impl Control {
             }
         };
         let current = Current { snapshot, engine: None };
-        let worker = Worker::new(current, Arc::clone(&self.shared.registry), Arc::clone(&self.shared.metrics));
+        let worker = Worker::new(
+            current,
+            Arc::clone(&self.shared.registry),
+            Arc::clone(&self.shared.metrics),
+            Arc::clone(&self.shared.broker),
+        );
+        tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
         let counts = self.shared.metrics.listener("admin");
         let origin = Rc::new(protocol::Origin { address, counts });
         let (stop, stopped) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! The closed set of handlers: what a route answers with.
 
 pub mod admin;
+pub mod channel;
 mod fastcgi;
 mod files;
 mod proxy;
@@ -8,7 +9,7 @@ mod reply;
 
 pub use files::{content_type, sweep_for_ever};
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use rsp_core::{
     config::{self, FunctionId, Limits},
@@ -50,6 +51,8 @@ pub struct Context<'a> {
     pub params: &'a Params,
     /// Counters of the process.
     pub metrics: &'a Metrics,
+    /// The worker's subscribers.
+    pub hub: &'a Rc<channel::Hub>,
 }
 
 impl Handler {

@@ -1,9 +1,10 @@
 //! HTTP/1.1 towards clients, RFC 9112.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::{IpAddr, Ipv6Addr},
+    pin::Pin,
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -21,9 +22,11 @@ use super::Connection;
 use crate::{
     dispatch::Answer,
     error::{Fault, Kind},
-    message::{Body, Client, Interim, Request, RequestId, SendFault, Sender, Slot, Upgrade, WireBody},
+    message::{
+        Body, Client, Interim, Line, Request, RequestId, SendFault, Sender, Session, Slot, Takeover, Tunnel, WireBody,
+    },
     observe::http_date,
-    stream::{Buffer, Peer, tunnel},
+    stream::{self, Buffer, Peer},
 };
 
 /// How long input is discarded after an answer that closes, so that a reset can't destroy it; and how much.
@@ -38,6 +41,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 enum After {
     /// The next request, of which some bytes may be here.
     Next(Option<Buffer>),
+    /// Another one's, whose whole life this is.
+    Taken(Pin<Box<dyn Future<Output = ()>>>),
     /// The end, with input that may be unread.
     Linger,
     /// The end.
@@ -58,6 +63,7 @@ pub async fn serve(connection: Connection) {
         match Box::pin(busy(&connection, &mut served)).await {
             After::Nothing if served == 0 => continue,
             After::Next(_) | After::Nothing => {}
+            After::Taken(life) => return life.await,
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
         }
@@ -311,10 +317,17 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
 async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
     let Answer { mut response, mut ticket, write_timeout } = answer;
     let body = std::mem::replace(&mut response.body, Body::Empty);
+    let takeover = response.takeover.take();
+    // A session's answer ends when it likes.
+    let received = match &takeover {
+        Some(takeover) if takeover.protocol().is_none() => Framing::Chunked,
+        _ => body.framing(),
+    };
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
-    let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
+    let framing = client_framing(received, response.status, &asked.method, asked.version);
     let keep_alive =
         asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
+    let keep_alive = keep_alive && takeover.is_none();
     let mut head = Sender::head_buffer();
     write_client_response(
         &mut head,
@@ -326,14 +339,14 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
             method: &asked.method,
             version: asked.version,
             keep_alive,
-            upgrade: response.upgrade.as_ref().map(|upgrade| &upgrade.protocol),
+            upgrade: takeover.as_ref().and_then(|takeover| takeover.protocol()),
             via: response.via,
             date: http_date().as_bytes(),
         },
     );
-    let upgrade = response.upgrade.take();
-    let closes = !keep_alive && upgrade.is_none();
-    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout).closing(closes);
+    let closes = !keep_alive && takeover.is_none();
+    let written = if takeover.is_some() { Framing::Empty } else { framing };
+    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, written, write_timeout).closing(closes);
     let sent = poll_fn(|cx| match sender.poll(cx) {
         // Else only the next bytes of a silent source would meet a client that is gone.
         Poll::Pending if connection.wire.poll_broken(cx).is_ready() => {
@@ -354,10 +367,22 @@ async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Opti
         Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),
     }
     drop(sender);
-    if let Some(upgrade) = upgrade {
-        let bytes = bytes + switch(connection, *upgrade, slot).await;
-        ticket.finish(response.status, bytes);
-        return After::Close;
+    match takeover.map(|takeover| *takeover) {
+        None => {}
+        Some(Takeover::Tunnel(tunnel)) => {
+            let bytes = bytes + switch(connection, tunnel, slot).await;
+            ticket.finish(response.status, bytes);
+            return After::Close;
+        }
+        Some(Takeover::Session(session)) => {
+            let line = Line {
+                wire: Rc::clone(&connection.wire),
+                early: slot.and_then(|slot| slot.leftover.take()).unwrap_or_default(),
+                is_chunked: framing == Framing::Chunked,
+                write_timeout,
+            };
+            return After::Taken(lead(session, line, (ticket, response.status, bytes)));
+        }
     }
     ticket.finish(response.status, bytes);
     let leftover = slot.and_then(|slot| slot.leftover.take());
@@ -410,13 +435,28 @@ fn cut(
     After::Close
 }
 
+/// The life of a session, without the state of the request it began as.
+fn lead(
+    session: Session,
+    line: Line,
+    (mut ticket, status, bytes): (crate::dispatch::Ticket, StatusCode, u64),
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    ticket.keep_little();
+    let ticket = Box::new(ticket);
+    let life = (session.lead)(line);
+    Box::pin(async move {
+        let bytes = bytes + life.await;
+        ticket.finish(status, bytes);
+    })
+}
+
 /// Becomes a tunnel; returns the bytes that went to the client.
-async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
+async fn switch(connection: &Connection, tunnel: Tunnel, slot: Option<Rc<Slot>>) -> u64 {
     let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
-    let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
+    let Tunnel { wire, leftover, silence, capacity, in_flight, .. } = tunnel;
     let _counted = connection.worker.metrics.begin_tunnel();
     wire.probe_peer();
-    let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
+    let end = stream::tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
     drop(in_flight);
     end.back
 }
