@@ -19,4 +19,4 @@ pub use keys::{KEY_MAX, KEYS_MAX};
 pub use name::{BadName, BadTemplate, NAME_MAX, Template, check_name};
 pub use position::{Epoch, NotAPosition, Position};
 pub use presence::{Member, Presence};
-pub use stream::{Channel, Item, Message, Published, Resumed, Rules};
+pub use stream::{Channel, Item, Message, Published, Resumed, Rules, Who};
