@@ -106,6 +106,9 @@ impl Control {
         if name(new) != name(&self.config) {
             warnings.push_str("warning: `user` can't change on reload; it stays as it was\n");
         }
+        if new.broker != self.config.broker {
+            warnings.push_str("warning: `broker` can't change on reload; it stays as it was\n");
+        }
         let new_token = new.admin.token != self.config.admin.token;
         if new_token || admin_address(new, &self.origin) != self.admin_address {
             warnings.push_str("warning: `admin` can't change on reload; its address and token stay as they were\n");

@@ -1,6 +1,7 @@
 //! One table of what can go wrong with a request: kind → whose fault, status, log level, retry.
 
 mod diagnostic;
+mod passwords;
 
 use std::fmt;
 

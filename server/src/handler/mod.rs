@@ -18,7 +18,7 @@ use rsp_core::{
 
 use crate::{
     error::{Fault, Kind},
-    message::{Request, Response},
+    message::{Body, Request, Response},
     observe::Metrics,
     upstream::{Group, Pools, Registry},
 };
@@ -35,6 +35,8 @@ pub enum Handler {
     Reply(Arc<config::Reply>),
     /// To another URL.
     Redirect(Arc<config::Redirect>),
+    /// Messages to whoever listens.
+    Channel(Arc<config::Channel>),
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
@@ -77,6 +79,7 @@ impl Handler {
             }
             config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
             config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
+            config::Handler::Channel(channel) => Self::Channel(Arc::clone(channel)),
             config::Handler::Function(id) => Self::Function(*id),
         }
     }
@@ -102,6 +105,10 @@ impl Handler {
             Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
+            Self::Channel(spec) => {
+                let text = format!("channel {}: not in this version\n", spec.name);
+                Ok(Box::new(Response::new(http::StatusCode::NOT_IMPLEMENTED, Body::Full(text.into()))))
+            }
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
