@@ -138,8 +138,10 @@ impl Control {
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
+        let broker = Broker::memory();
+        broker.bound(loaded.config.limits.channels);
         let shared = Shared {
-            broker: Arc::new(Broker::memory()),
+            broker: Arc::new(broker),
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -216,6 +218,8 @@ impl Control {
         if let Some(desk) = self.desk.take() {
             tokio::task::spawn_local(desk.serve());
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+            let broker = Arc::clone(&self.shared.broker);
+            tokio::task::spawn_local(async move { broker.sweep_for_ever().await });
         }
         let predecessor = self.predecessor.take();
         if let Some(predecessor) = &predecessor

@@ -65,6 +65,7 @@ impl Control {
             }
         };
         self.resolver.use_servers(&loaded.config.resolver);
+        self.shared.broker.bound(loaded.config.limits.channels);
         for worker in &self.workers {
             worker.commit().await;
         }

@@ -123,12 +123,8 @@ fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String>
 }
 
 async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Message>) {
-    let worker = Worker::new(
-        current,
-        Arc::clone(&shared.registry),
-        Arc::clone(&shared.metrics),
-        Arc::clone(&shared.broker),
-    );
+    let worker =
+        Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics), Arc::clone(&shared.broker));
     tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });

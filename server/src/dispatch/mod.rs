@@ -19,9 +19,9 @@ use rsp_core::{
 pub use self::ticket::Ticket;
 use self::{page::Asking, ticket::Place};
 use crate::{
+    broker::Broker,
     error::{Fault, Kind, Whose},
     filter::{Filter, Pass, Refusal, auth::Auth},
-    broker::Broker,
     handler::{Context, Handler, channel::Hub},
     message::{Body, Request, Response},
     observe::Metrics,
@@ -192,13 +192,8 @@ impl Worker {
         mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Box<Response>, Refused> {
-        let context = Context {
-            pools: &self.pools,
-            limits: &route.site.limits,
-            params,
-            metrics: &self.metrics,
-            hub: &self.hub,
-        };
+        let context =
+            Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics, hub: &self.hub };
         let mut made = None;
         let mut passed = route.filters.len();
         for (index, filter) in route.filters.iter().enumerate() {

@@ -18,7 +18,7 @@ use rsp_core::{
 
 use crate::{
     error::{Fault, Kind},
-    message::{Body, Request, Response},
+    message::{Request, Response},
     observe::Metrics,
     upstream::{Group, Pools, Registry},
 };
@@ -105,10 +105,7 @@ impl Handler {
             Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
-            Self::Channel(spec) => {
-                let text = format!("channel {}: not in this version\n", spec.name);
-                Ok(Box::new(Response::new(http::StatusCode::NOT_IMPLEMENTED, Body::Full(text.into()))))
-            }
+            Self::Channel(spec) => Box::pin(channel::run(spec, request, context)).await,
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }

@@ -60,14 +60,11 @@ pub struct Session {
     pub lead: Box<dyn FnOnce(Line) -> Pin<Box<dyn Future<Output = u64>>>>,
 }
 
-/// A client's connection in the hands of a session.
+/// A client's connection in the hands of a session. The pieces of a body without end are chunks where the client speaks
+/// HTTP/1.1; the session writes their sizes, too.
 pub struct Line {
-    /// Its socket.
-    pub wire: Rc<Wire>,
     /// What the client sent behind its request.
     pub early: Buffer,
-    /// Whether each piece of the body is a chunk with its size; the session writes that, too.
-    pub is_chunked: bool,
     /// Without progress of a write.
     pub write_timeout: Duration,
 }

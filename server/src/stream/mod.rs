@@ -14,7 +14,7 @@ mod wire;
 
 pub use buffer::Buffer;
 pub use idle::IdleSet;
-pub use outbox::{Full, Outbox};
+pub use outbox::Outbox;
 pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;
 pub use timer::Timer;

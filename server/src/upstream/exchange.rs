@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Takeover, Tunnel, WireBody},
+    message::{
+        Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Takeover, Tunnel, WireBody,
+    },
     stream::{Buffer, IdleSet, Wire},
 };
 

@@ -237,7 +237,7 @@ impl Hub {
                     }
                     key += 1;
                 }
-                self.metrics.channels.told(told, dropped, ended);
+                self.metrics.channels.told(told as u64, dropped, ended);
             }
             if key < end {
                 tokio::task::yield_now().await;

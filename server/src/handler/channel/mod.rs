@@ -5,6 +5,7 @@
 //! | `GET` with `Upgrade: websocket` | a WebSocket |
 //! | `GET`, `Accept: text/event-stream` | an event stream |
 //! | `GET`, `Accept: application/x-ndjson` | an object a line, without end |
+//! | `POST` | a publication |
 //!
 //! **Invariant:** a subscriber sees every message of an epoch after its position once and in order, or is told that some
 //! are lost; one that does not read costs its queue, and nobody waits for it.
@@ -12,6 +13,7 @@
 mod encode;
 mod hub;
 mod look_back;
+mod post;
 mod publish;
 mod stream;
 mod subscriber;
@@ -66,6 +68,7 @@ pub async fn run(
         Method::GET if wants_websocket(&visitor.request) => visitor.websocket().await,
         Method::GET if accepts(&visitor.request, "text/event-stream") => visitor.stream(Transport::EventStream).await,
         Method::GET if accepts(&visitor.request, "application/x-ndjson") => visitor.stream(Transport::Lines).await,
+        Method::POST => visitor.post().await,
         _ => Err(Fault::new(Kind::MethodNotAllowed, "not at a channel")),
     }
 }
@@ -78,7 +81,12 @@ impl Visitor<'_> {
         };
         let since = match self.since() {
             Ok(since) => since,
-            Err(_) => return Ok(Box::new(Response::text(StatusCode::BAD_REQUEST, "400 Bad Request: `since` is no position\n"))),
+            Err(_) => {
+                return Ok(Box::new(Response::text(
+                    StatusCode::BAD_REQUEST,
+                    "400 Bad Request: `since` is no position\n",
+                )));
+            }
         };
         let (seat, start) = match self.join(offer.format, Transport::WebSocket, since).await? {
             Some(joined) => joined,

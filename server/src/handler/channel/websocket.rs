@@ -10,11 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Version, header};
-use rsp_core::{
-    frame::websocket::{
-        CloseCode, Deflate, Event, Fault as Broken, Inflater, Opcode, Receiver, Role, Rules, accept_key, close_frame,
-        control_frame, negotiate,
-    },
+use rsp_core::frame::websocket::{
+    CloseCode, Deflate, Event, Fault as Broken, Inflater, Opcode, Receiver, Role, Rules, accept_key, close_frame,
+    control_frame, negotiate,
 };
 use tokio::time::Instant;
 
@@ -64,10 +62,9 @@ impl Offer {
         }
         if fields.get("sec-websocket-version").is_none_or(|version| version != "13") {
             let answer = refusal(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here");
-            return Err(Box::new(answer.with(
-                header::HeaderName::from_static("sec-websocket-version"),
-                HeaderValue::from_static("13"),
-            )));
+            return Err(Box::new(
+                answer.with(header::HeaderName::from_static("sec-websocket-version"), HeaderValue::from_static("13")),
+            ));
         }
         let mut keys = fields.get_all("sec-websocket-key").iter();
         let accept = match (keys.next(), keys.next()) {
@@ -79,7 +76,8 @@ impl Offer {
         };
         let values = |name| fields.get_all(name).iter().filter_map(|value| value.to_str().ok());
         let deflate = negotiate(values("sec-websocket-extensions"));
-        let offered: Vec<_> = values("sec-websocket-protocol").flat_map(|value| value.split(',')).map(str::trim).collect();
+        let offered: Vec<_> =
+            values("sec-websocket-protocol").flat_map(|value| value.split(',')).map(str::trim).collect();
         let compression = deflate.as_ref().map(|deflate| deflate.window);
         let (protocol, format) = match offered.contains(&OBJECTS) {
             true => (Some(OBJECTS), Format::Json(compression)),
@@ -176,9 +174,7 @@ impl Conversation {
         loop {
             let outcome = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::Read => Box::pin(self.read()).await,
-                Next::LookBack => {
-                    Box::pin(catch_up(&self.seat, None, self.write_timeout)).await.map_err(End::Ours)
-                }
+                Next::LookBack => Box::pin(catch_up(&self.seat, None, self.write_timeout)).await.map_err(End::Ours),
                 Next::End(end) => Err(end),
             };
             if let Err(end) = outcome {

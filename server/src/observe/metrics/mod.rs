@@ -241,6 +241,7 @@ impl Metrics {
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
             auth: AuthCounts::default(),
+            channels: ChannelCounts::default(),
         }
     }
 }
