@@ -15,6 +15,8 @@ mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod interop_event_stream;
+mod interop_websocket;
 mod large;
 mod limit_filter;
 mod limits;
@@ -48,4 +50,11 @@ fn front(statements: &str, handler: &str) -> RspBuilder {
     Rsp::config(&format!(
         "workers(1)\nlisten \"127.0.0.1:$PORT\"\n{statements}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n"
     ))
+}
+
+/// rsp with one channel at every path, for two workers; `options` are more of the channel's.
+#[track_caller]
+fn room(options: &str) -> Rsp {
+    let channel = format!("channel {{ \"room\", {options} }}");
+    Rsp::config(&format!("workers(2)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{ [\"/*\"] = {channel} }}\n")).start()
 }
