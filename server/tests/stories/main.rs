@@ -8,6 +8,8 @@ mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
+mod channel;
+mod channel_polls;
 mod connection;
 mod cors;
 mod error_pages;
