@@ -16,6 +16,6 @@ source.onerror = ({ code }) => {
   broke = performance.now();
   tell({ error: code ?? null, state: source.readyState });
 };
-for (const name of ["join", "leave", "reset", "binary"]) {
+for (const name of ["subscribed", "join", "leave", "reset", "binary"]) {
   source.addEventListener(name, ({ data, lastEventId }) => tell({ [name]: data, id: lastEventId }));
 }

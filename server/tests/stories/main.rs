@@ -17,6 +17,7 @@ mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod interop_curl;
 mod interop_event_stream;
 mod interop_websocket;
 mod large;
