@@ -4,7 +4,7 @@ use testkit::{Response, Rsp, RspBuilder, eventually};
 
 use super::SOON;
 
-/// A config with one channel at `/room` and the admin API on `$PORT2`.
+/// A config with one channel at `/room`.
 pub struct Channel {
     options: String,
     statements: String,
@@ -39,8 +39,7 @@ impl Channel {
     pub fn text(&self) -> String {
         let Self { options, statements, workers } = self;
         format!(
-            "workers({workers})\nlisten \"127.0.0.1:$PORT\"\nadmin {{ \"127.0.0.1:$PORT2\", token = \"secret\" }}\n\
-             {statements}site \"*\" {{ [\"/room\"] = channel {{ \"room\", {options} }} }}\n"
+            "workers({workers})\nlisten \"127.0.0.1:$PORT\"\n{statements}site \"*\" {{ [\"/room\"] = channel {{ \"room\", {options} }} }}\n"
         )
     }
 
@@ -75,8 +74,8 @@ pub fn post(rsp: &Rsp, fields: &str, body: &str) -> Response {
 /// What a metric stands at, or the sum of those whose name and labels begin so.
 #[track_caller]
 pub fn metric(rsp: &Rsp, beginning: &str) -> u64 {
-    let mut admin = testkit::Client::connect(&format!("127.0.0.1:{}", rsp.port_of(2)));
-    let text = admin.request("GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n\r\n").text();
+    let admin = rsp.folder().join("site.lua.sock");
+    let text = testkit::Client::connect(&format!("unix:{}", admin.display())).get("/metrics").text();
     let lines = text.lines().filter(|line| line.starts_with(beginning));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
 }
