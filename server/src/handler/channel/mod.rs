@@ -11,6 +11,7 @@
 //! are lost; one that does not read costs its queue, and nobody waits for it.
 
 mod encode;
+mod gate;
 mod hub;
 mod look_back;
 mod post;
@@ -33,7 +34,7 @@ use self::{
     encode::Format,
     hub::{LOOK_MAX, Place, Seat},
     look_back::Start,
-    publish::{NotPublished, Publisher},
+    publish::NotPublished,
     subscriber::Subscriber,
     websocket::Offer,
 };
@@ -63,7 +64,10 @@ pub async fn run(
 ) -> Result<Box<Response>, Fault> {
     let name = spec.name.fill(context.params);
     let name = name.map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
-    let visitor = Visitor { request, spec, name, context, who: None };
+    let mut visitor = Visitor { request, spec, name, context, who: None };
+    if matches!(visitor.request.head.method, Method::GET | Method::HEAD) {
+        visitor.admit().await?;
+    }
     match visitor.request.head.method {
         Method::GET if wants_websocket(&visitor.request) => visitor.websocket().await,
         Method::GET if accepts(&visitor.request, "text/event-stream") => visitor.stream(Transport::EventStream).await,
@@ -96,7 +100,7 @@ impl Visitor<'_> {
             let gone = format!("410 Gone: what came after that position is lost; now it is {}\n", start.past.end);
             return Ok(Box::new(Response::text(StatusCode::GONE, gone)));
         }
-        Ok(offer.answer(seat, start, Publisher { who: self.who.clone() }))
+        Ok(offer.answer(seat, start, self.publisher()?))
     }
 
     async fn stream(self, transport: Transport) -> Result<Box<Response>, Fault> {

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Visitor, publish::Publisher};
+use super::Visitor;
 use crate::{
     error::Fault,
     message::{Body, Response},
@@ -17,8 +17,7 @@ impl Visitor<'_> {
         let is_binary = kind.to_ascii_lowercase().starts_with(b"application/octet-stream");
         let is_text = !is_binary && str::from_utf8(&data).is_ok();
         let key = fields.get("idempotency-key").map(|key| String::from_utf8_lossy(key.as_bytes()));
-        let publisher = Publisher { who: self.who.clone() };
-        let receipt = publisher.publish(self.place(), &data, is_text, key.as_deref()).await;
+        let receipt = self.publisher_of(&data)?.publish(self.place(), &data, is_text, key.as_deref()).await;
         let receipt = receipt.map_err(|refused| refused.fault())?;
         let status = if receipt.subscribers > 0 { StatusCode::CREATED } else { StatusCode::ACCEPTED };
         let text = format!("{{\"position\":\"{}\",\"subscribers\":{}}}\n", receipt.position, receipt.subscribers);
