@@ -21,6 +21,7 @@ mod program;
 mod rsp;
 mod socket;
 mod wait;
+mod websocket;
 mod wire;
 
 pub use browser::{Chromium, Visit};
@@ -35,4 +36,5 @@ pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
+pub use websocket::{Frame, WebSocket};
 pub use wire::{Head, Headers};

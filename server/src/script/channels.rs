@@ -41,6 +41,9 @@ struct Served {
 
 /// Lets the functions of this state reach channels from now on.
 pub(super) fn serve(lua: &Lua, config: Arc<Config>, services: Services) {
+    // A thread's first random number takes many milliseconds, and the first function that publishes on a new channel would
+    // have to answer for them. Whoever needs one asks again.
+    let _ = aws_lc_rs::rand::fill(&mut [0; 8]);
     lua.set_app_data(Rc::new(Served { config, services }));
 }
 
@@ -100,18 +103,20 @@ async fn publish(
     (name, message, options): (LuaValue, LuaValue, LuaValue),
 ) -> mlua::Result<String> {
     let name = channel_name("publish", &name)?;
-    let LuaValue::String(data) = &message else {
-        return Err(wrong("publish", format!("a message is a string, not {}", kind(&message))));
-    };
     let key = key(&options)?;
     let declared = served.config.channel(&name);
     let (rules, max) = declared.map_or((RULES, MESSAGE_MAX), |channel| (channel.rules, channel.message_max));
-    let data: Box<[u8]> = data.as_bytes().to_vec().into();
-    if data.len() > max {
-        return Err(wrong("publish", format!("a message of {} bytes, and \"{name}\" takes {max}", data.len())));
-    }
+    let too_large = |length| wrong("publish", format!("a message of {length} bytes, and \"{name}\" takes {max}"));
+    let data = match &message {
+        LuaValue::String(text) if text.as_bytes().len() > max => return Err(too_large(text.as_bytes().len())),
+        LuaValue::String(text) => text.as_bytes().to_vec(),
+        LuaValue::Table(_) => {
+            json::write(&message, max).map_err(|why| wrong("publish", format!("a message {why}")))?.into_bytes()
+        }
+        other => return Err(wrong("publish", format!("a message is a string or a table, not {}", kind(other)))),
+    };
     let is_text = str::from_utf8(&data).is_ok();
-    let message = Message { data, is_text, time: broker::now(), by: None };
+    let message = Message { data: data.into(), is_text, time: broker::now(), by: None };
     served.services.metrics.channels.published.inc();
     let published = served.services.broker.publish(&name, &rules, message, key.as_deref()).await;
     let Receipt { position, .. } = published.map_err(|refused| wrong("publish", refused.reason()))?;

@@ -1,6 +1,10 @@
 //! The functions of a channel: who may subscribe, publish and delete, and as whom.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use rsp_core::{
@@ -19,10 +23,48 @@ use crate::{
     script::{Admission, Engine, Verdict, Visit},
 };
 
+/// Loads of functions that conversations hold on to; each has a Lua state and a whole config.
+const LOADS_MAX: usize = 8;
+
+thread_local! {
+    /// What is held on to on this worker, the oldest first.
+    static LOADS: RefCell<Vec<Weak<Load>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The functions of one load of the config, for conversations that outlive it.
+struct Load {
+    /// None: there were too many later ones.
+    engine: RefCell<Option<Rc<Engine>>>,
+}
+
+impl Load {
+    fn of(engine: &Rc<Engine>) -> Rc<Self> {
+        LOADS.with_borrow_mut(|loads| {
+            loads.retain(|load| load.strong_count() > 0);
+            let is_it = |load: &Rc<Self>| load.engine().is_some_and(|known| Rc::ptr_eq(&known, engine));
+            if let Some(known) = loads.iter().filter_map(Weak::upgrade).find(is_it) {
+                return known;
+            }
+            let load = Rc::new(Self { engine: RefCell::new(Some(Rc::clone(engine))) });
+            loads.push(Rc::downgrade(&load));
+            if loads.len() > LOADS_MAX
+                && let Some(oldest) = loads.remove(0).upgrade()
+            {
+                oldest.engine.take();
+            }
+            load
+        })
+    }
+
+    fn engine(&self) -> Option<Rc<Engine>> {
+        self.engine.borrow().clone()
+    }
+}
+
 /// What a client's `publish` function is asked with.
 pub struct Gate {
     id: FunctionId,
-    engine: Rc<Engine>,
+    load: Rc<Load>,
     request: Request,
     site: Arc<str>,
     route: Pattern,
@@ -36,7 +78,8 @@ impl Gate {
     pub async fn judge(&self, message: &[u8], metrics: &Metrics) -> Result<Option<Bytes>, NotPublished> {
         let visit = Visit { site: &self.site, route: &self.route, params: &self.params };
         let request = Request { body: self.body(), ..self.request.without_body() };
-        let verdict = self.engine.may_publish(self.id, request, visit, message).await;
+        let Some(engine) = self.load.engine() else { return Err(NotPublished::Outdated) };
+        let verdict = engine.may_publish(self.id, request, visit, message).await;
         if self.stays {
             // A buffer may hold thousands of messages, and others have their turn between two of them.
             tokio::task::yield_now().await;
@@ -109,7 +152,7 @@ impl Visitor<'_> {
         let Visit { site, route, params } = self.context.visit();
         Ok(Some(Gate {
             id,
-            engine: Rc::clone(self.engine()?),
+            load: Load::of(self.engine()?),
             request: request(),
             site: Arc::clone(site),
             route: route.clone(),

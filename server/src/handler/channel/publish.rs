@@ -38,6 +38,8 @@ pub enum NotPublished {
     Broker(Refused),
     /// The function failed.
     Function(Fault),
+    /// The function is of a config that is long gone; whoever comes again meets another one.
+    Outdated,
 }
 
 impl NotPublished {
@@ -46,6 +48,7 @@ impl NotPublished {
         let kind = match self {
             Self::Function(fault) => return fault.clone(),
             Self::Denied => Kind::Forbidden,
+            Self::Outdated => Kind::Full,
             Self::TooLarge => Kind::BodyTooLarge,
             Self::Malformed(_) => Kind::Malformed,
             Self::Broker(Refused::Full | Refused::Away) => Kind::BrokerAway,
@@ -62,6 +65,7 @@ impl NotPublished {
             Self::Malformed(_) => CloseCode::UNSUPPORTED,
             Self::Broker(_) => CloseCode::TRY_LATER,
             Self::Function(_) => CloseCode::INTERNAL,
+            Self::Outdated => CloseCode::RESTART,
         }
     }
 
@@ -74,6 +78,7 @@ impl NotPublished {
             Self::Broker(refused) => refused.reason(),
             // Why is for the log only.
             Self::Function(_) => "a function of the channel failed",
+            Self::Outdated => "come back",
         }
     }
 }
@@ -122,8 +127,8 @@ impl Publisher {
         published.map_err(NotPublished::Broker)
     }
 
-    /// Publishes what an object says, and returns the object that answers.
-    pub async fn publish_object(&self, place: Place<'_>, text: &[u8]) -> String {
+    /// Publishes what an object says, and returns the object that answers; none where the client has to come again.
+    pub async fn publish_object(&self, place: Place<'_>, text: &[u8]) -> Option<String> {
         let object: Value = serde_json::from_slice(text).unwrap_or_default();
         let id = object.get("id").filter(|id| id.is_number() || id.is_string());
         let outcome = match content(&object) {
@@ -132,6 +137,9 @@ impl Publisher {
             }
             None => Err(NotPublished::Malformed("what is sent here is {\"data\":…,\"id\":n}")),
         };
+        if matches!(outcome, Err(NotPublished::Outdated)) {
+            return None;
+        }
         let mut answer = String::from("{\"event\":");
         answer.push_str(if outcome.is_ok() { "\"ack\"" } else { "\"error\"" });
         if let Some(id) = id {
@@ -145,7 +153,7 @@ impl Publisher {
                 answer.push('}');
             }
         }
-        answer
+        Some(answer)
     }
 }
 
