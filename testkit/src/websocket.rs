@@ -1,122 +1,137 @@
-//! A WebSocket client of a few lines (RFC 6455), written apart from rsp's own frames: it sends what it is told and tells
-//! what came.
+//! A WebSocket client over a raw connection: it masks what it sends, and reads with a codec that plays the client.
 
-use crate::Client;
+use std::io;
 
-/// One conversation.
+use rsp_core::frame::websocket::{Event, Opcode, Receiver, Role, Rules, close_frame, control_frame, message_frame};
+
+use crate::{Client, Response, client::HANDSHAKE_KEY};
+
+/// Any mask will do.
+const MASK: Option<[u8; 4]> = Some([0x12, 0x34, 0x56, 0x78]);
+
+/// One WebSocket. Reads that make no progress for ten seconds fail.
 #[derive(Debug)]
 pub struct WebSocket {
     client: Client,
+    receiver: Receiver,
+    input: Vec<u8>,
+    handshake: Response,
 }
 
-/// What a peer sent.
+/// What comes over a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// A text message.
+pub enum Message {
+    /// A text.
     Text(String),
-    /// A binary message.
+    /// Bytes.
     Binary(Vec<u8>),
-    /// The end, with its code and reason; 1005 where there is none.
+    /// The peer's close: its code, 1005 for none, and its reason.
     Close(u16, String),
+    /// The connection ended without a close, or was reset.
+    Cut,
 }
 
 impl WebSocket {
-    /// Shakes hands at `path`; `fields` are header lines, each with its line end. Panics at any answer but 101.
+    /// Opens `path` at `host:port`; panics with the answer if that is refused.
     #[track_caller]
-    pub fn connect(address: &str, path: &str, fields: &str) -> WebSocket {
-        let (client, status) = WebSocket::try_connect(address, path, fields);
-        assert_eq!(status, 101, "handshake at {path}");
-        WebSocket { client }
+    pub fn open(address: &str, path: &str) -> WebSocket {
+        WebSocket::open_with(address, path, "")
     }
 
-    /// Asks to shake hands; the connection, and what the answer's status is.
+    /// The same with more fields, each with its line end: `"Sec-WebSocket-Protocol: rsp.json\r\n"`.
     #[track_caller]
-    pub fn try_connect(address: &str, path: &str, fields: &str) -> (Client, u16) {
+    pub fn open_with(address: &str, path: &str, fields: &str) -> WebSocket {
+        WebSocket::try_open(address, path, fields).unwrap_or_else(|refused| panic!("no WebSocket: {refused:?}"))
+    }
+
+    /// Opens one, or returns the answer that refuses it.
+    #[track_caller]
+    pub fn try_open(address: &str, path: &str, fields: &str) -> Result<WebSocket, Box<Response>> {
         let mut client = Client::connect(address);
-        let status = client
-            .request(&format!(
-                "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
-            ))
-            .status;
-        (client, status)
+        let handshake = client.request(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {HANDSHAKE_KEY}\r\n{fields}\r\n"
+        ));
+        if handshake.status != 101 {
+            return Err(Box::new(handshake));
+        }
+        let receiver = Receiver::new(Rules { role: Role::Client, message_max: 64 << 20 }, None);
+        Ok(WebSocket { client, receiver, input: Vec::new(), handshake })
     }
 
-    /// Sends a text message.
+    /// A field of the answer to the handshake.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.handshake.header(name)
+    }
+
+    /// Sends a text.
     #[track_caller]
     pub fn send(&mut self, text: &str) {
-        self.client.send(masked(1, text.as_bytes()));
+        self.client.send(message_frame(Opcode::Text, text.as_bytes(), false, MASK));
     }
 
-    /// Sends a binary message.
+    /// Sends bytes.
     #[track_caller]
-    pub fn send_binary(&mut self, data: &[u8]) {
-        self.client.send(masked(2, data));
+    pub fn send_binary(&mut self, bytes: &[u8]) {
+        self.client.send(message_frame(Opcode::Binary, bytes, false, MASK));
     }
 
-    /// Sends several text messages in one piece.
+    /// Sends a close.
     #[track_caller]
-    pub fn send_at_once(&mut self, texts: impl IntoIterator<Item = String>) {
-        let frames: Vec<u8> = texts.into_iter().flat_map(|text| masked(1, text.as_bytes())).collect();
-        self.client.send(frames);
+    pub fn close(&mut self, code: u16) {
+        let code = rsp_core::frame::websocket::CloseCode::new(code).expect("a code that may be sent");
+        self.client.send(close_frame(code, "", MASK));
     }
 
-    /// The next message or the end; answers pings.
+    /// The next message, the close or the end; pings are answered and passed over, as browsers do.
     #[track_caller]
-    pub fn read(&mut self) -> Frame {
+    pub fn read(&mut self) -> Message {
+        self.try_read().unwrap_or_else(|error| panic!("no message: {error}"))
+    }
+
+    /// The next message, or `WouldBlock` after ten seconds without one.
+    pub fn try_read(&mut self) -> io::Result<Message> {
         loop {
-            let head = self.client.read_exactly(2);
-            let length = match head[1] {
-                126 => u64::from(u16::from_be_bytes(self.take())),
-                127 => u64::from_be_bytes(self.take()),
-                length => u64::from(length),
-            };
-            let data = self.client.read_exactly(length);
-            match head[0] {
-                0x81 => return Frame::Text(String::from_utf8(data).expect("a text message is UTF-8")),
-                0x82 => return Frame::Binary(data),
-                0x88 => {
-                    let code = data.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                    return Frame::Close(code, String::from_utf8_lossy(data.get(2..).unwrap_or_default()).into_owned());
+            let (taken, event) = self.receiver.receive(&mut self.input).map_err(io::Error::other)?;
+            self.input.drain(..taken);
+            match event {
+                Some(Event::Text(text)) => return Ok(Message::Text(String::from_utf8_lossy(&text).into_owned())),
+                Some(Event::Binary(bytes)) => return Ok(Message::Binary(bytes.to_vec())),
+                Some(Event::Ping(payload)) => {
+                    // A peer that is about to close may be gone.
+                    let _ = self.client.try_send(control_frame(Opcode::Pong, &payload, MASK));
                 }
-                0x89 => self.client.send(masked(0xa, &data)),
-                0x8a => {}
-                other => panic!("a frame that begins with {other:#x}"),
+                Some(Event::Pong(_)) => {}
+                Some(Event::Close(None)) => return Ok(Message::Close(1005, String::new())),
+                Some(Event::Close(Some(close))) => return Ok(Message::Close(close.code.get(), close.reason)),
+                None => match self.client.read_some() {
+                    Ok(bytes) if bytes.is_empty() => return Ok(Message::Cut),
+                    Ok(bytes) => self.input.extend(bytes),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Message::Cut),
+                    Err(error) => return Err(error),
+                },
             }
         }
     }
 
-    /// The next message, which is text.
+    /// The next message, which must be a text.
     #[track_caller]
-    pub fn read_text(&mut self) -> String {
+    pub fn text(&mut self) -> String {
         match self.read() {
-            Frame::Text(text) => text,
-            other => panic!("{other:?} instead of a text"),
+            Message::Text(text) => text,
+            other => panic!("{other:?} in place of a text"),
         }
     }
 
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let bytes = self.client.read_exactly(N as u64);
-        bytes.try_into().expect("as many as asked for")
+    /// The next message, which must be a JSON object.
+    #[track_caller]
+    pub fn object(&mut self) -> serde_json::Value {
+        let text = self.text();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text:?} is no object: {error}"))
     }
-}
 
-/// A whole message as a client has to send it (RFC 6455 §5.3).
-fn masked(opcode: u8, data: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x12, 0x9a, 0x00, 0xff];
-    let mut frame = vec![0x80 | opcode];
-    match data.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
+    /// The connection itself.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
     }
-    frame.extend(MASK);
-    frame.extend(data.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
 }

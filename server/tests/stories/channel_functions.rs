@@ -1,7 +1,8 @@
 //! Functions of channels, and channels for functions: who may subscribe and publish, as whom, and what a function says itself.
 
+use rsp_core::frame::websocket::{Opcode, message_frame};
 use serde_json::Value;
-use testkit::{Client, Frame, Rsp, WebSocket};
+use testkit::{Client, EventStream, Message, Rsp, WebSocket};
 
 use super::SOON;
 
@@ -48,9 +49,14 @@ end
 
 site "*" {
   ["/judged/{room}"] = channel { "judged:{room}", publish = judge, message_max = 100, history = 10 },
-  ["/known/{room}"]  = channel { "known:{room}", subscribe = whom, presence = true, join_leave = true },
+  ["/known/{room}"]  = channel { "known:{room}", subscribe = whom, presence = true, join_leave = true, history = 10 },
   ["/plain/{room}"]  = channel { "plain:{room}" },
   ["/quiet/{room}"]  = channel { "quiet:{room}", publish = "server", message_max = 10, history = 10 },
+  ["/gone/{room}"]   = channel { "gone:{room}", history = 10, delete = function(request)
+    if request.args.may == "error" then error("it broke") end
+    if request.args.may == "table" then return {} end
+    return request.args.may == "yes" or nil
+  end },
   ["/call"] = function(request)
     return reply(200, { run(request) })
   end,
@@ -80,56 +86,22 @@ fn post(rsp: &Rsp, path: &str, message: &str) -> u16 {
 }
 
 fn objects(rsp: &Rsp, path: &str) -> WebSocket {
-    WebSocket::connect(&rsp.address(), path, "Sec-WebSocket-Protocol: rsp.json\r\n")
+    WebSocket::open_with(&rsp.address(), path, "Sec-WebSocket-Protocol: rsp.json\r\n")
 }
 
+/// A stream of objects that has begun.
 #[track_caller]
-fn object(socket: &mut WebSocket) -> Value {
-    serde_json::from_str(&socket.read_text()).unwrap()
+fn lines(rsp: &Rsp, path: &str) -> EventStream {
+    let mut lines = EventStream::open_with(&rsp.address(), path, "Accept: application/x-ndjson\r\n");
+    assert_eq!(lines.object()["event"], "subscribed");
+    lines
 }
 
-/// An endless answer, read by its lines: of an event stream or of objects.
-struct Lines(Client);
-
-impl Lines {
-    #[track_caller]
-    fn open(rsp: &Rsp, path: &str, kind: &str) -> Lines {
-        let mut client = rsp.client();
-        client.send(format!("GET {path} HTTP/1.0\r\nHost: a\r\nAccept: {kind}\r\n\r\n"));
-        assert!(client.read_head().start.contains(" 200 "), "{path}");
-        Lines(client)
-    }
-
-    #[track_caller]
-    fn objects(rsp: &Rsp, path: &str) -> Lines {
-        let mut lines = Lines::open(rsp, path, "application/x-ndjson");
-        assert_eq!(lines.object()["event"], "subscribed");
-        lines
-    }
-
-    #[track_caller]
-    fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\n") {
-            line.extend(self.0.read_exactly(1));
-        }
-        String::from_utf8(line).unwrap().trim_end().to_owned()
-    }
-
-    #[track_caller]
-    fn object(&mut self) -> Value {
-        serde_json::from_str(&self.line()).unwrap()
-    }
-
-    /// The next line that begins so, without its beginning.
-    #[track_caller]
-    fn after(&mut self, start: &str) -> String {
-        loop {
-            if let Some(rest) = self.line().strip_prefix(start) {
-                return rest.to_owned();
-            }
-        }
-    }
+/// Texts in one piece, so that they are read at once.
+fn send_at_once(socket: &mut WebSocket, texts: impl IntoIterator<Item = String>) {
+    let frames = texts.into_iter().map(|text| message_frame(Opcode::Text, text.as_bytes(), false, Some([1, 2, 3, 4])));
+    let frames: Vec<_> = frames.collect();
+    socket.client().send(frames.concat());
 }
 
 fn script_errors(rsp: &Rsp) -> f64 {
@@ -142,8 +114,8 @@ fn script_errors(rsp: &Rsp) -> f64 {
 #[test]
 fn a_publish_function_lets_refuses_and_replaces() {
     let rsp = routes();
-    let mut lines = Lines::objects(&rsp, "/judged/a");
-    let mut events = Lines::open(&rsp, "/judged/a", "text/event-stream");
+    let mut lines = lines(&rsp, "/judged/a");
+    let mut events = EventStream::open(&rsp.address(), "/judged/a");
     assert_eq!(post(&rsp, "/judged/a", "yes"), 201);
     assert_eq!(post(&rsp, "/judged/a", "no"), 403);
     assert_eq!(post(&rsp, "/judged/a", "nothing"), 403);
@@ -153,14 +125,15 @@ fn a_publish_function_lets_refuses_and_replaces() {
     let data = [(); 2].map(|()| lines.object()["data"].clone());
     assert_eq!(data, ["yes", "POST a: hello"]);
     assert_eq!(lines.object()["base64"], "/w==");
-    assert_eq!([(); 2].map(|()| events.after("data: ")), ["yes", "POST a: hello"]);
+    let told = [(); 2].map(|()| events.told().1);
+    assert_eq!(told, ["yes", "POST a: hello"]);
     assert_eq!(script_errors(&rsp), 0.0);
 }
 
 #[test]
 fn a_publish_function_that_fails_is_500_and_counted() {
     let rsp = routes();
-    let mut lines = Lines::objects(&rsp, "/judged/a");
+    let mut lines = lines(&rsp, "/judged/a");
     for (message, why) in [
         ("error", "it broke"),
         ("spin", "ran for more than 30 ms"),
@@ -180,19 +153,19 @@ fn a_publish_function_that_fails_is_500_and_counted() {
 fn what_a_function_makes_of_a_message_is_no_larger_than_a_message_may_be() {
     let rsp = routes();
     assert_eq!(post(&rsp, "/judged/a", "long"), 413);
-    let mut socket = WebSocket::connect(&rsp.address(), "/judged/a", "");
+    let mut socket = WebSocket::open_with(&rsp.address(), "/judged/a", "");
     socket.send("long");
-    assert!(matches!(socket.read(), Frame::Close(1009, _)));
+    assert!(matches!(socket.read(), Message::Close(1009, _)));
     let mut socket = objects(&rsp, "/judged/a");
-    object(&mut socket);
+    socket.object();
     socket.send(r#"{"data":"long","id":1}"#);
-    assert_eq!(object(&mut socket)["status"], 413);
+    assert_eq!(socket.object()["status"], 413);
 }
 
 #[test]
 fn a_publish_function_sees_the_form_that_was_posted() {
     let rsp = routes();
-    let mut lines = Lines::objects(&rsp, "/judged/a");
+    let mut lines = lines(&rsp, "/judged/a");
     assert_eq!(post(&rsp, "/judged/a", "form"), 201);
     assert_eq!(lines.object()["data"], "form");
 }
@@ -200,8 +173,8 @@ fn a_publish_function_sees_the_form_that_was_posted() {
 #[test]
 fn a_websocket_asks_with_its_handshake() {
     let rsp = routes();
-    let mut lines = Lines::objects(&rsp, "/judged/a");
-    let mut socket = WebSocket::connect(&rsp.address(), "/judged/a", "Cookie: name=ann\r\n");
+    let mut lines = lines(&rsp, "/judged/a");
+    let mut socket = WebSocket::open_with(&rsp.address(), "/judged/a", "Cookie: name=ann\r\n");
     // Others use the buffers that the handshake was read into.
     for _ in 0..20 {
         assert_eq!(post(&rsp, "/judged/b", &"x".repeat(90)), 202);
@@ -211,18 +184,20 @@ fn a_websocket_asks_with_its_handshake() {
     socket.send_binary(b"\xfe");
     assert_eq!([(); 2].map(|()| lines.object()["data"].clone()), ["ann", "GET a: hello"]);
     assert!(lines.object()["base64"].is_string());
-    assert_eq!([(); 2].map(|()| socket.read_text()), ["ann", "GET a: hello"]);
-    assert_eq!(socket.read(), Frame::Binary(b"GET a: \xfe".to_vec()));
+    assert_eq!([(); 2].map(|()| socket.text()), ["ann", "GET a: hello"]);
+    assert_eq!(socket.read(), Message::Binary(b"GET a: \xfe".to_vec()));
 }
 
 #[test]
 fn a_websocket_that_is_refused_is_told_why_it_ends() {
     let rsp = routes();
     for (message, code) in [("no", 1008), ("nothing", 1008), ("error", 1011), ("spin", 1011), ("table", 1011)] {
-        let mut socket = WebSocket::connect(&rsp.address(), "/judged/a", "");
+        let mut socket = WebSocket::open_with(&rsp.address(), "/judged/a", "");
         socket.send(message);
         match socket.read() {
-            Frame::Close(found, reason) => assert_eq!((found, reason.contains("it broke")), (code, false), "{message}"),
+            Message::Close(found, reason) => {
+                assert_eq!((found, reason.contains("it broke")), (code, false), "{message}")
+            }
             other => panic!("{other:?} for {message}"),
         }
     }
@@ -234,10 +209,10 @@ fn a_websocket_that_is_refused_is_told_why_it_ends() {
 fn a_conversation_in_objects_goes_on_after_a_refusal() {
     let rsp = routes();
     let mut socket = objects(&rsp, "/judged/a");
-    assert_eq!(object(&mut socket)["event"], "subscribed");
+    assert_eq!(socket.object()["event"], "subscribed");
     for (message, status) in [("no", 403), ("nothing", 403), ("error", 500), ("number", 500)] {
         socket.send(&format!(r#"{{"data":"{message}","id":"{message}"}}"#));
-        let answer = object(&mut socket);
+        let answer = socket.object();
         assert_eq!(
             (&answer["event"], &answer["id"], &answer["status"]),
             (&"error".into(), &message.into(), &status.into())
@@ -246,7 +221,7 @@ fn a_conversation_in_objects_goes_on_after_a_refusal() {
     }
     assert_eq!(script_errors(&rsp), 2.0);
     socket.send(r#"{"data":"hello","id":1}"#);
-    let both = [object(&mut socket), object(&mut socket)];
+    let both = [socket.object(), socket.object()];
     assert!(both.iter().any(|one| one["event"] == "ack" && one["id"] == 1), "{both:?}");
     assert!(both.iter().any(|one| one["data"] == "GET a: hello"), "{both:?}");
 }
@@ -254,10 +229,10 @@ fn a_conversation_in_objects_goes_on_after_a_refusal() {
 #[test]
 fn messages_of_one_websocket_stay_in_order_behind_a_function() {
     let rsp = routes();
-    let mut socket = WebSocket::connect(&rsp.address(), "/judged/a", "");
-    socket.send_at_once((0..500).map(|number| number.to_string()));
+    let mut socket = WebSocket::open_with(&rsp.address(), "/judged/a", "");
+    send_at_once(&mut socket, (0..500).map(|number| number.to_string()));
     for number in 0..500 {
-        assert_eq!(socket.read_text(), format!("GET a: {number}"));
+        assert_eq!(socket.text(), format!("GET a: {number}"));
     }
 }
 
@@ -272,25 +247,31 @@ fn others_have_their_turn_between_two_messages_of_a_flood() {
     let rsp = Rsp::config(&text).start();
     let mut client = rsp.client();
     assert_eq!(client.get("/").status, 200);
-    let mut flood = WebSocket::connect(&rsp.address(), "/c", "");
-    flood.send_at_once((0..500).map(|number| number.to_string()));
+    let mut flood = WebSocket::open_with(&rsp.address(), "/c", "");
+    send_at_once(&mut flood, (0..500).map(|number| number.to_string()));
     // The first has been judged, and the rest takes two seconds.
-    assert_eq!(flood.read_text(), "0");
+    assert_eq!(flood.text(), "0");
     assert_eq!(client.get("/").status, 200);
-    client.send("GET /c HTTP/1.0\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n");
-    client.read_head();
-    let end = Lines(client).object()["position"].as_str().unwrap().rsplit('-').next().unwrap().parse::<u32>().unwrap();
+    let history = client.get("/c?history=0").text();
+    let end = serde_json::from_str::<Value>(&history).unwrap()["position"]
+        .as_str()
+        .unwrap()
+        .rsplit('-')
+        .next()
+        .unwrap()
+        .parse::<u32>()
+        .unwrap();
     assert!(end < 400, "{end} messages before anybody else had a turn");
 }
 
 #[test]
 fn whom_a_subscribe_function_names_is_seen_by_others() {
     let rsp = routes();
-    let mut lines = Lines::objects(&rsp, "/known/a?as=anybody");
+    let mut lines = lines(&rsp, "/known/a?as=anybody");
     let own = lines.object();
     assert_eq!((&own["event"], own.get("user")), (&"join".into(), None));
     let mut socket = objects(&rsp, "/known/a?as=ann");
-    assert_eq!(object(&mut socket)["event"], "subscribed");
+    assert_eq!(socket.object()["event"], "subscribed");
     let info: Value = serde_json::from_str(r#"{"age":42,"tags":["a","b"],"vip":true,"q\"\n":0.5}"#).unwrap();
     let join = lines.object();
     assert_eq!((&join["event"], &join["user"], &join["info"]), (&"join".into(), &"ann".into(), &info));
@@ -300,6 +281,40 @@ fn whom_a_subscribe_function_names_is_seen_by_others() {
     drop(socket);
     let leave = lines.object();
     assert_eq!((&leave["event"], &leave["user"], &leave["info"]), (&"leave".into(), &"ann".into(), &info));
+}
+
+#[test]
+fn polls_history_and_presence_are_for_whom_a_subscribe_function_lets() {
+    let rsp = routes();
+    let mut socket = objects(&rsp, "/known/a?as=ann");
+    assert_eq!(socket.object()["event"], "subscribed");
+    assert_eq!(socket.object()["event"], "join");
+    let mut poll = rsp.client();
+    let end = rsp.client().get("/known/a?as=anybody&history=0");
+    let end: Value = serde_json::from_str(&end.text()).unwrap();
+    poll.send(format!("GET /known/a?as=bob&since={} HTTP/1.1\r\nHost: a\r\n\r\n", end["position"].as_str().unwrap()));
+    socket.send(r#"{"data":"hello"}"#);
+    assert_eq!(poll.read_response("GET").text(), "hello");
+    let history: Value = serde_json::from_str(&rsp.client().get("/known/a?as=bob&history=1").text()).unwrap();
+    let item = &history["items"][0];
+    assert_eq!((&item["data"], &item["user"], &item["info"]["age"]), (&"hello".into(), &"ann".into(), &42.into()));
+    let presence: Value = serde_json::from_str(&rsp.client().get("/known/a?as=bob&presence").text()).unwrap();
+    let client = &presence["clients"][0];
+    assert_eq!((&client["user"], &client["info"]["age"]), (&"ann".into(), &42.into()));
+}
+
+#[test]
+fn a_delete_function_lets_refuses_and_fails() {
+    let rsp = routes();
+    let kept = || rsp.client().get("/gone/a?history=10").text().contains("hello");
+    let delete =
+        |may: &str| rsp.client().request(&format!("DELETE /gone/a?may={may} HTTP/1.1\r\nHost: a\r\n\r\n")).status;
+    assert_eq!(post(&rsp, "/gone/a", "hello"), 202);
+    assert_eq!(["no", "error", "table"].map(delete), [403, 500, 500]);
+    assert!(kept());
+    assert_eq!(script_errors(&rsp), 2.0);
+    assert!((200..300).contains(&delete("yes")));
+    assert!(!kept());
 }
 
 #[test]
@@ -320,7 +335,8 @@ fn whom_a_subscribe_function_refuses_gets_403_on_every_transport() {
         ("deep", 500),
     ] {
         let path = format!("/known/a?as={asked}");
-        assert_eq!(WebSocket::try_connect(&rsp.address(), &path, "").1, status, "{path}");
+        let refused = WebSocket::try_open(&rsp.address(), &path, "").err().unwrap();
+        assert_eq!(refused.status, status, "{path}");
         for kind in ["text/event-stream", "application/x-ndjson", "*/*"] {
             let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept: {kind}\r\n\r\n");
             assert_eq!(rsp.client().request(&request).status, status, "{path} as {kind}");
@@ -339,7 +355,7 @@ fn whom_a_subscribe_function_refuses_gets_403_on_every_transport() {
 fn what_a_function_publishes_reaches_subscribers_of_every_worker() {
     let rsp = site(4, r#"return channel.publish("quiet:" .. request.args.to, request.args.say)"#);
     // Four workers, and the kernel deals.
-    let mut subscribers: Vec<_> = (0..16).map(|_| Lines::objects(&rsp, "/quiet/a")).collect();
+    let mut subscribers: Vec<_> = (0..16).map(|_| lines(&rsp, "/quiet/a")).collect();
     let answer: Vec<String> = serde_json::from_str(&rsp.client().get("/call?to=a&say=hello").text()).unwrap();
     for lines in &mut subscribers {
         let item = lines.object();
@@ -351,7 +367,7 @@ fn what_a_function_publishes_reaches_subscribers_of_every_worker() {
 #[test]
 fn a_function_publishes_once_under_a_key() {
     let rsp = site(1, r#"return channel.publish("quiet:a", request.args.say, { key = request.args.key })"#);
-    let mut lines = Lines::objects(&rsp, "/quiet/a");
+    let mut lines = lines(&rsp, "/quiet/a");
     let call = |query: &str| rsp.client().get(&format!("/call?{query}")).text();
     let first = call("say=one&key=k");
     assert_eq!(call("say=two&key=k"), first);
@@ -372,7 +388,7 @@ fn what_a_function_may_not_publish_is_an_error_that_it_can_catch() {
           function() channel.publish("a", "x", { key = "" }) end,
           function() channel.publish("quiet:a", "eleven byte") end,
           function() channel.publish("a", { 1, a = 2 }) end,
-          function() channel.publish("quiet:a", { "eleven" }) end,
+          function() channel.publish("quiet:a", { "eleven!" }) end,
           function() channel.publish("elsewhere", string.rep("x", 65537)) end,
           function() channel.history("a", 1001) end,
           function() channel.send("a", "b") end,
@@ -418,7 +434,7 @@ fn a_function_looks_at_what_was_said_and_who_is_there() {
     for say in ["one", "two", "three"] {
         assert_eq!(rsp.client().get(&format!("/call?say={say}")).status, 200);
     }
-    let mut lines = Lines::objects(&rsp, "/known/a?as=ann");
+    let mut lines = lines(&rsp, "/known/a?as=ann");
     assert_eq!(lines.object()["event"], "join");
     let seen = rsp.client().get("/call").text();
     assert_eq!(seen, r#"[2,"two","three",true,true,1,"ann","b",true,0]"#);
@@ -449,11 +465,11 @@ fn a_function_publishes_from_within_publish_and_subscribe() {
           end },
         }"#;
     let rsp = Rsp::config(text).start();
-    let mut out = Lines::objects(&rsp, "/out");
-    let mut socket = WebSocket::connect(&rsp.address(), "/in", "");
+    let mut out = lines(&rsp, "/out");
+    let mut socket = WebSocket::open_with(&rsp.address(), "/in", "");
     assert_eq!(out.object()["data"], "somebody came");
     socket.send("hello");
-    assert_eq!([(); 2].map(|()| socket.read_text()), ["first: hello", "hello after 1"]);
+    assert_eq!([(); 2].map(|()| socket.text()), ["first: hello", "hello after 1"]);
     assert_eq!(out.object()["data"], "said: hello");
     assert_eq!(rsp.client().get("/missing").status, 404);
     assert_eq!(out.object()["data"], "404 at /missing");
@@ -468,13 +484,13 @@ fn a_conversation_keeps_its_functions_across_reloads() {
         )
     };
     let mut rsp = Rsp::config(&text("old ")).start();
-    let mut socket = WebSocket::connect(&rsp.address(), "/c", "");
+    let mut socket = WebSocket::open_with(&rsp.address(), "/c", "");
     rsp.rewrite_config(&text("new "));
     assert_eq!(rsp.reload().code, Some(0));
     socket.send("one");
-    assert_eq!(socket.read_text(), "old one");
+    assert_eq!(socket.text(), "old one");
     assert_eq!(post(&rsp, "/c", "two"), 201);
-    assert_eq!(socket.read_text(), "new two");
+    assert_eq!(socket.text(), "new two");
 }
 
 #[test]
@@ -493,20 +509,20 @@ fn a_conversation_whose_functions_are_long_gone_is_asked_to_come_back() {
             rsp.rewrite_config(&text(number));
             assert_eq!(rsp.reload().code, Some(0));
         }
-        plain.push(WebSocket::connect(&rsp.address(), "/c", ""));
+        plain.push(WebSocket::open_with(&rsp.address(), "/c", ""));
         object_socket.get_or_insert_with(|| objects(&rsp, "/c"));
     }
     plain[2].send("hello");
-    plain.iter_mut().for_each(|socket| assert_eq!(socket.read_text(), "2 hello"));
+    plain.iter_mut().for_each(|socket| assert_eq!(socket.text(), "2 hello"));
     plain[1].send("hello");
-    assert!(matches!(plain[1].read(), Frame::Close(1012, _)));
+    assert!(matches!(plain[1].read(), Message::Close(1012, _)));
     let mut oldest = object_socket.unwrap();
     assert_eq!(
-        (object(&mut oldest)["event"].clone(), object(&mut oldest)["data"].clone()),
+        (oldest.object()["event"].clone(), oldest.object()["data"].clone()),
         ("subscribed".into(), "2 hello".into())
     );
     oldest.send(r#"{"data":"hello"}"#);
-    assert!(matches!(oldest.read(), Frame::Close(1012, _)));
+    assert!(matches!(oldest.read(), Message::Close(1012, _)));
 }
 
 #[test]

@@ -126,7 +126,6 @@ impl Visitor<'_> {
     /// Asks whether this client may drop the history; without a function nobody may.
     ///
     /// Faults: `Script`.
-    #[expect(dead_code, reason = "DELETE is not taken yet")]
     pub(super) async fn may_delete(&self) -> Result<bool, Fault> {
         let Some(id) = self.spec.delete else { return Ok(false) };
         self.engine()?.may_delete(id, self.request.without_body(), self.context.visit()).await
