@@ -11,6 +11,7 @@ mod bounded;
 mod channel;
 mod channel_history;
 mod channel_origins;
+mod channel_functions;
 mod channel_polls;
 mod channel_publishing;
 mod channel_slow;
