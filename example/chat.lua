@@ -15,5 +15,10 @@ site "*" {
     presence = true,    -- who is here: curl 'http://127.0.0.1:8080/chat/room?presence'
     join_leave = true,  -- all are told who comes and goes
     message_max = "16KiB",
+    -- Whoever comes says its name. Where that must be true, let `auth` ask for it.
+    subscribe = function(request)
+      local name = request.args.name
+      return if name and #name <= 160 then { user = name } else true
+    end,
   },
 }

@@ -31,5 +31,10 @@ site "*" {
     presence = true,    -- who is here
     join_leave = true,  -- who comes and who goes
     message_max = "16KiB",
+    -- Whoever comes says its name. Where that must be true, let `auth` ask for it.
+    subscribe = function(request)
+      local name = request.args.name
+      return if name and #name <= 160 then { user = name } else true
+    end,
   },
 }
