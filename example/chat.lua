@@ -18,7 +18,7 @@ site "*" {
     -- Whoever comes says its name. Where that must be true, let `auth` ask for it.
     subscribe = function(request)
       local name = request.args.name
-      return if name and #name <= 160 then { user = name } else true
+      return if name and utf8.len(name) and #name <= 160 then { user = name } else true
     end,
   },
 }

@@ -13,7 +13,11 @@ fn two_chat_in_a_browser_and_a_cut_loses_and_doubles_nothing() {
     let relay = Relay::start(&demo.address());
     let cable = relay.clone();
     let network = Origin::start(move |asked| {
-        if asked.target == "/cut" { cable.cut() } else { cable.mend() }
+        if asked.target == "/cut" {
+            cable.cut()
+        } else {
+            cable.mend()
+        }
         Answer::ok("")
     });
     let script = steps(include_str!("chat.js"));
