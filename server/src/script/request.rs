@@ -28,9 +28,9 @@ const BODY_DEFAULT: usize = 1 << 20;
 /// What stays as it is in a query (RFC 3986 §3.4), whose own encoding is kept.
 const QUERY: &AsciiSet = &PLAIN.remove(b'?').remove(b'%').remove(b'[').remove(b']');
 
-const FIELDS: [&str; 21] = [
-    "args", "body", "client", "cookies", "form", "headers", "host", "id", "json", "method", "params", "path", "peer",
-    "query", "raw_path", "route", "scheme", "site", "time", "tls", "version",
+const FIELDS: [&str; 23] = [
+    "args", "body", "client", "cookies", "form", "headers", "host", "id", "info", "json", "method", "params", "path",
+    "peer", "query", "raw_path", "route", "scheme", "site", "time", "tls", "user", "version",
 ];
 
 /// The `request` of a function.
@@ -108,6 +108,18 @@ impl UserData for RequestHandle {
             this.0.with(|state| {
                 let peer = state.request.client.peer_address();
                 address(lua, peer.map(|peer| peer.ip()), peer.as_ref().map(SocketAddr::port))
+            })
+        });
+        fields.add_field_method_get("user", |lua, this| {
+            this.0.with(|state| match &state.request.user {
+                Some(user) => lua.create_string(&*user.name).map(LuaValue::String),
+                None => Ok(LuaValue::Nil),
+            })
+        });
+        fields.add_field_method_get("info", |lua, this| {
+            this.0.with(|state| match state.request.user.as_ref().and_then(|user| user.info.as_deref()) {
+                Some(info) => json::parse(lua, info.as_bytes()),
+                None => Ok(LuaValue::Nil),
             })
         });
         fields.add_field_method_get("tls", |lua, this| this.0.with(|_| lua.create_table()));
