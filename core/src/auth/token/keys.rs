@@ -13,7 +13,7 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub const KEY_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a JWKS file.
 pub const JWKS_BYTES_MAX: u64 = 1 << 20;
-/// Keys of a set: a token without `kid` is checked with each that fits, at some 20 to 100 µs a key.
+/// Keys of a set: a token without `kid` is checked with each that fits, at some 20 to 50 µs a key.
 pub const KEYS_MAX: usize = 64;
 /// Bits of an RSA key: RFC 7518 §3.3, and what the library takes.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
