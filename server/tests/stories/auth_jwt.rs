@@ -263,6 +263,24 @@ fn a_websocket_brings_its_token_in_a_browser() {
 }
 
 #[test]
+fn a_channel_never_answers_with_the_subprotocol_of_a_token() {
+    let rsp = by_secret("channel \"news\"").start();
+    let token = alice();
+    let ask = |offered: &str| {
+        let answer = rsp.client().request(&format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n"
+        ));
+        (answer.status, answer.header("sec-websocket-protocol").map(str::to_owned))
+    };
+    assert_eq!(ask(&format!("bearer, {token}, rsp.json")), (101, Some("rsp.json".to_owned())));
+    assert_eq!(ask(&format!("bearer, {token}, ex1")), (101, Some("ex1".to_owned())));
+    assert_eq!(ask(&format!("bearer, {token}")), (101, None));
+    assert_eq!(ask(&format!("bearer, {token}x")).0, 401);
+    assert_eq!(ask("ex1").0, 401);
+}
+
+#[test]
 fn functions_and_the_log_know_who_it_is() {
     let function = "function(request) local info = request.info \
                     return reply(200, { user = request.user or \"nobody\", team = info and info.team or \"none\" }) end";
