@@ -20,6 +20,7 @@ mod php;
 mod program;
 mod rsp;
 mod socket;
+pub mod tokens;
 mod wait;
 mod wire;
 

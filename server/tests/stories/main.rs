@@ -3,6 +3,8 @@
 
 mod auth_basic;
 mod auth_forward;
+mod auth_jwt;
+mod auth_jwt_secrecy;
 mod balance;
 mod balance_affinity;
 mod balance_health;

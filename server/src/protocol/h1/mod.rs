@@ -309,6 +309,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         received: Instant::now(),
         scheme: "http",
         interim,
+        user: None,
     })
 }
 
