@@ -143,11 +143,17 @@ impl Deflater {
             return None;
         }
         self.state.reset();
-        // What does not fit is not shorter, and what leaves room says that the flush is complete.
-        let mut out = Vec::with_capacity(payload.len() + TAIL.len());
-        self.state.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
-        if out.len() == out.capacity() {
-            return None;
+        // What noise can grow to. Even then the output is taken to its end: zlib-rs 0.6 keeps its place in what is left,
+        // whatever is reset, and panics when there is no more room for the next message.
+        let mut out = Vec::with_capacity(payload.len() + payload.len() / 7 + 64);
+        loop {
+            let given = usize::try_from(self.state.total_in()).ok()?;
+            self.state.compress_vec(payload.get(given..)?, &mut out, FlushCompress::Sync).ok()?;
+            // Room that is left says that the flush is complete.
+            if out.len() < out.capacity() {
+                break;
+            }
+            out.reserve(STEP);
         }
         let length = out.strip_suffix(&TAIL)?.len();
         out.truncate(length);

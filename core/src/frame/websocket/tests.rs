@@ -118,26 +118,42 @@ fn a_shared_frame_is_what_a_client_reads() {
     assert_eq!(events.collect::<Vec<_>>(), [Some(text), Some(Event::Close(Some(close)))]);
 }
 
+/// Bytes that nobody can compress.
+fn noise() -> impl Iterator<Item = u8> {
+    let mut seed = 1_u64;
+    std::iter::repeat_with(move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 56) as u8
+    })
+}
+
 #[test]
 fn what_does_not_get_shorter_is_not_compressed() {
-    let noise: Vec<u8> = {
-        let mut seed = 1_u64;
-        let next = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(20_000).collect()
-    };
-    let mut deflater = Deflater::new(15);
-    for plain in
-        [&b""[..], b"abc", &[b'a'; 40], b"The quick brown fox jumps over the lazy dog, vexing 0123456789 #$", &noise]
-    {
-        assert_eq!(deflater.deflate(plain), None, "{} bytes", plain.len());
+    let noise: Vec<u8> = noise().take(20_000).collect();
+    let letters: Vec<u8> = (0..90).map(|at| b' ' + at).collect();
+    for plain in [&b""[..], b"abc", &[b'a'; 40], &letters, &noise, &noise[..64]] {
+        assert_eq!(Deflater::new(15).deflate(plain), None, "{} bytes", plain.len());
     }
-    // One that failed leaves nothing for the next.
-    let first = deflater.deflate(&[b'a'; 100]).unwrap();
-    assert_eq!(deflater.deflate(&noise), None);
-    assert_eq!(deflater.deflate(&[b'a'; 100]), Some(first));
+    assert!(Deflater::new(15).deflate(&[b'a'; 100]).is_some());
+}
+
+/// zlib-rs 0.6 panics if enough output was not taken before resets.
+#[test]
+fn one_state_compresses_any_number_of_messages() {
+    for length in [64, 300, 5000, 70_000] {
+        let mut deflater = Deflater::new(15);
+        let mut noise = noise();
+        for _ in 0..500_000 / length {
+            let message: Vec<u8> = noise.by_ref().take(length).collect();
+            assert_eq!(deflater.deflate(&message), None);
+        }
+        let message = vec![b'a'; length];
+        let compressed = deflater.deflate(&message);
+        assert_eq!(compressed, Deflater::new(15).deflate(&message));
+        let mut out = Vec::new();
+        Inflater::new(&EACH).inflate(&compressed.unwrap(), true, &mut out, length).unwrap();
+        assert_eq!(out, message);
+    }
 }
 
 proptest! {
