@@ -17,10 +17,6 @@ const WINDOW_MIN: u8 = 9;
 /// Window at most, and where nothing is said.
 const WINDOW_MAX: u8 = 15;
 
-/// Payload that is compressed at least: each message costs the clearing of a table of 128 KiB (2 µs), and a frame less
-/// than this makes no packet fewer.
-const WORTH_MIN: usize = 64;
-
 /// Room that an output buffer grows by.
 const STEP: usize = 4096;
 
@@ -137,11 +133,9 @@ impl Deflater {
         Self { state: Compress::new_with_window_bits(Compression::fast(), false, window) }
     }
 
-    /// The payload of a compressed message; None where that would not be shorter, or not by what is worth the time.
+    /// The payload of a compressed message; None where that would not be shorter. Each call clears a table of 128 KiB (2 µs),
+    /// so that short messages are not worth it.
     pub fn deflate(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        if payload.len() < WORTH_MIN {
-            return None;
-        }
         self.state.reset();
         // What noise can grow to. Even then the output is taken to its end: zlib-rs 0.6 keeps its place in what is left,
         // whatever is reset, and panics when there is no more room for the next message.

@@ -131,7 +131,7 @@ fn noise() -> impl Iterator<Item = u8> {
 fn what_does_not_get_shorter_is_not_compressed() {
     let noise: Vec<u8> = noise().take(20_000).collect();
     let letters: Vec<u8> = (0..90).map(|at| b' ' + at).collect();
-    for plain in [&b""[..], b"abc", &[b'a'; 40], &letters, &noise, &noise[..64]] {
+    for plain in [&b""[..], b"abc", &letters, &noise, &noise[..64]] {
         assert_eq!(Deflater::new(15).deflate(plain), None, "{} bytes", plain.len());
     }
     assert!(Deflater::new(15).deflate(&[b'a'; 100]).is_some());
