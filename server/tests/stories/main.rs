@@ -9,6 +9,7 @@ mod balance_health;
 mod balance_waiting;
 mod bounded;
 mod channel;
+mod channel_guide;
 mod channel_history;
 mod channel_origins;
 mod channel_polls;
