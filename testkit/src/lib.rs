@@ -23,6 +23,7 @@ mod puppet;
 mod relay;
 mod rsp;
 mod socket;
+pub mod tokens;
 mod wait;
 mod websocket;
 mod wire;

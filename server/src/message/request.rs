@@ -7,6 +7,7 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -35,6 +36,17 @@ pub struct Request {
     pub scheme: &'static str,
     /// Where 1xx answers go.
     pub interim: Interim,
+    /// Who is known to have sent it, by `auth`; of two, the one that was found out last.
+    pub user: Option<Arc<User>>,
+}
+
+/// Whom a request is from, as far as `auth` found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name; empty where a token has none.
+    pub name: Arc<str>,
+    /// What a token says besides: JSON text, 4 KiB at most.
+    pub info: Option<Arc<str>>,
 }
 
 impl Request {
@@ -42,7 +54,8 @@ impl Request {
     pub fn without_body(&self) -> Self {
         let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
         let Self { head_bytes, client, id, received, scheme, .. } = *self;
-        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None }
+        let user = self.user.clone();
+        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None, user }
     }
 
     /// The same without its body, in memory of its own: it may be kept for days, and the buffer of its head may go.
@@ -93,6 +106,7 @@ impl Request {
             received: Instant::now(),
             scheme: "http",
             interim: Interim::None,
+            user: None,
         }
     }
 

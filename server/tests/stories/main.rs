@@ -3,6 +3,8 @@
 
 mod auth_basic;
 mod auth_forward;
+mod auth_jwt;
+mod auth_jwt_secrecy;
 mod balance;
 mod balance_affinity;
 mod balance_health;
@@ -10,6 +12,7 @@ mod balance_waiting;
 mod bounded;
 mod channel;
 mod channel_functions;
+mod channel_guide;
 mod channel_history;
 mod channel_origins;
 mod channel_polls;
