@@ -106,7 +106,7 @@ impl Writer {
         if let Some(wrong) = wrong.or(read.err().map(|error| error.to_string())) {
             return Err(wrong);
         }
-        entries.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(&other.as_bytes()));
+        entries.sort_by_cached_key(|(key, _)| key.as_bytes().to_vec());
         self.push("{")?;
         for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
