@@ -1,11 +1,14 @@
 //! The network between a client and a server, which a test cuts and mends.
 
 use std::{
-    io::copy,
+    io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
+
+use crate::wait::pause;
 
 /// Passes connections on to a server; what it does is what the client can tell of the network.
 #[derive(Debug, Clone)]
@@ -18,6 +21,7 @@ pub struct Relay {
 struct Shared {
     target: String,
     is_cut: bool,
+    is_stalled: bool,
     /// Both ends of every connection since the last cut.
     open: Vec<TcpStream>,
 }
@@ -27,7 +31,12 @@ impl Relay {
     pub fn start(target: &str) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
-        let shared = Arc::new(Mutex::new(Shared { target: target.to_owned(), is_cut: false, open: Vec::new() }));
+        let shared = Arc::new(Mutex::new(Shared {
+            target: target.to_owned(),
+            is_cut: false,
+            is_stalled: false,
+            open: Vec::new(),
+        }));
         let relay = Relay { address, shared };
         let relaying = relay.clone();
         thread::spawn(move || listener.incoming().flatten().for_each(|client| relaying.connect(client)));
@@ -54,9 +63,15 @@ impl Relay {
         }
     }
 
-    /// New connections pass again.
+    /// Nothing arrives any more, and nobody is told: as when a radio has gone.
+    pub fn stall(&self) {
+        self.shared.lock().unwrap().is_stalled = true;
+    }
+
+    /// New connections pass again, and what is left of the old ones.
     pub fn mend(&self) {
-        self.shared.lock().unwrap().is_cut = false;
+        let mut shared = self.shared.lock().unwrap();
+        (shared.is_cut, shared.is_stalled) = (false, false);
     }
 
     /// New connections go elsewhere.
@@ -72,15 +87,23 @@ impl Relay {
         let Ok(server) = TcpStream::connect(&shared.target) else { return };
         let share = |stream: &TcpStream| stream.try_clone().expect("a second handle");
         shared.open.extend([share(&client), share(&server)]);
-        pass(share(&client), share(&server));
-        pass(server, client);
+        for (from, to) in [(share(&client), share(&server)), (server, client)] {
+            let relay = self.clone();
+            thread::spawn(move || relay.pass(from, to));
+        }
     }
-}
 
-/// Passes on one direction and its end.
-fn pass(from: TcpStream, to: TcpStream) {
-    thread::spawn(move || {
-        let _ = copy(&mut &from, &mut &to);
+    /// Passes on one direction and its end.
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            while self.shared.lock().unwrap().is_stalled {
+                pause(Duration::from_millis(5));
+            }
+            if to.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
         let _ = to.shutdown(Shutdown::Write);
-    });
+    }
 }

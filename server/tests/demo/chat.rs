@@ -11,17 +11,9 @@ use super::{SOON, demo, steps};
 fn two_chat_in_a_browser_and_a_cut_loses_and_doubles_nothing() {
     let demo = demo();
     let relay = Relay::start(&demo.address());
-    let cable = relay.clone();
-    let network = Origin::start(move |asked| {
-        if asked.target == "/cut" {
-            cable.cut()
-        } else {
-            cable.mend()
-        }
-        Answer::ok("")
-    });
+    let network = switch(&relay);
     let script = steps(include_str!("chat.js"));
-    let script = script.replace("$RELAY", &relay.url("")).replace("$NETWORK", &format!("http://{}", network.address()));
+    let script = script.replace("$RELAY", &relay.url("")).replace("$NETWORK", &url(&network));
     let visit = Chromium::visit("", &script.replace("$DEMO", &format!("http://localhost:{}", demo.port())));
     let Visit { value, errors, .. } = visit;
     assert_eq!((errors.len(), &value["errors"], &value["foreign"]), (0, &serde_json::json!([]), &0.into()));
@@ -33,6 +25,16 @@ fn two_chat_in_a_browser_and_a_cut_loses_and_doubles_nothing() {
     assert_eq!(ann[first + 7..], ["said during the cut", "and on"]);
     assert_eq!(strings(&value["late"]), (11..=60).map(|number| format!("number {number}")).collect::<Vec<_>>());
     assert_eq!(value["width"], 390, "nothing is wider than the screen");
+}
+
+#[test]
+fn a_network_that_vanished_without_a_word_is_noticed_in_a_browser() {
+    let demo = demo();
+    let relay = Relay::start(&demo.address());
+    let network = switch(&relay);
+    let script = steps(include_str!("chat-stalls.js")).replace("$RELAY", &relay.url(""));
+    let visit = Chromium::visit("", &script.replace("$NETWORK", &url(&network)).replace("$DEMO", &demo.url("")));
+    assert_eq!((visit.errors, visit.value), (vec![], serde_json::json!(["before", "missed", "and on"])));
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn a_server_that_has_forgotten_is_told_of_in_a_browser() {
         }
         Answer::ok("")
     });
-    let script = steps(include_str!("chat-forgets.js")).replace("$MACHINE", &format!("http://{}", machine.address()));
+    let script = steps(include_str!("chat-forgets.js")).replace("$MACHINE", &url(&machine));
     let visit = Chromium::visit(
         &format!("http://{address}/chat"),
         &script.replace("$DEMO", &format!("http://127.0.0.1:{port}")),
@@ -69,6 +71,23 @@ fn the_front_page_links_the_chat_and_the_shell_meets_it() {
     assert_eq!(curl(&["-d", "hello", &url]).code, Some(0));
     let latest: Value = serde_json::from_str(&demo.client().get("/chat/room?history=50").text()).unwrap();
     assert_eq!(latest["items"][0]["data"], "hello");
+}
+
+/// What a visit's steps ask for `/cut`, `/stall` and `/mend`.
+fn switch(relay: &Relay) -> Origin {
+    let relay = relay.clone();
+    Origin::start(move |asked| {
+        match asked.target.as_str() {
+            "/cut" => relay.cut(),
+            "/stall" => relay.stall(),
+            _ => relay.mend(),
+        }
+        Answer::ok("")
+    })
+}
+
+fn url(origin: &Origin) -> String {
+    format!("http://{}", origin.address())
 }
 
 fn strings(list: &Value) -> Vec<String> {
