@@ -77,7 +77,7 @@ pub async fn run(
     let mut answer = match standing.refuse(&request) {
         Some(refusal) => refusal,
         None if request.head.method == Method::OPTIONS => standing.options(spec),
-        None => match (Visitor { request, spec, name, context, who: None }).answer().await {
+        None => match Visitor::new(request, spec, name, context).answer().await {
             Ok(answer) => answer,
             Err(fault) => shown(fault, &standing, id)?,
         },
@@ -100,7 +100,16 @@ fn shown(fault: Fault, standing: &Standing, id: RequestId) -> Result<Box<Respons
     Ok(answer)
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    fn new(request: Box<Request>, spec: &'a Arc<config::Channel>, name: Name, context: &'a Context<'a>) -> Self {
+        // As `auth` knows it; a `subscribe` function may say otherwise.
+        let who = request.user.as_ref().map(|user| {
+            let name = Some(&user.name).filter(|name| !name.is_empty());
+            Arc::new(Who { user: name.cloned(), info: user.info.clone() })
+        });
+        Self { request, spec, name, context, who }
+    }
+
     async fn answer(mut self) -> Result<Box<Response>, Fault> {
         if matches!(self.request.head.method, Method::GET | Method::HEAD) {
             self.admit().await?;
