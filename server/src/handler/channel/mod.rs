@@ -13,6 +13,7 @@
 mod encode;
 mod hub;
 mod look_back;
+mod operate;
 mod post;
 mod publish;
 mod stream;
@@ -28,7 +29,6 @@ use rsp_core::{
     config,
 };
 
-pub use self::hub::Hub;
 use self::{
     encode::Format,
     hub::{LOOK_MAX, Place, Seat},
@@ -37,6 +37,7 @@ use self::{
     subscriber::Subscriber,
     websocket::Offer,
 };
+pub use self::{hub::Hub, operate::operate};
 use super::Context;
 use crate::{
     broker::{self, Look, Name},
@@ -63,6 +64,16 @@ pub async fn run(
 ) -> Result<Box<Response>, Fault> {
     let name = spec.name.fill(context.params);
     let name = name.map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+    serve(spec, name, request, context).await
+}
+
+/// Answers one request at a channel whose name is known.
+async fn serve(
+    spec: &Arc<config::Channel>,
+    name: Name,
+    request: Box<Request>,
+    context: &Context<'_>,
+) -> Result<Box<Response>, Fault> {
     let visitor = Visitor { request, spec, name, context, who: None };
     match visitor.request.head.method {
         Method::GET if wants_websocket(&visitor.request) => visitor.websocket().await,
