@@ -82,13 +82,8 @@ pub fn visit(name: Name, mut request: Request, config: &Config) -> Visit {
 }
 
 fn asks_who_is_there(request: &Request) -> bool {
-    let head = &request.head;
-    let accepted = |kind| {
-        let mut all = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        all.any(|value| value.to_ascii_lowercase().contains(kind))
-    };
-    let is_live = accepted("text/event-stream") || accepted("application/x-ndjson");
-    head.method == Method::GET && head.upgrade.is_none() && !is_live && parameter(request, "presence").is_some()
+    let is_question = matches!(request.head.method, Method::GET | Method::HEAD) && request.head.upgrade.is_none();
+    is_question && parameter(request, "presence").is_some()
 }
 
 /// A parameter of the query, percent-decoded; the first one of its name.

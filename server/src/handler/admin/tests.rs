@@ -230,8 +230,10 @@ fn the_operator_comes_to_a_channel_without_its_restrictions() {
         assert!(chat.text.contains(part), "no {part} in {}", chat.text);
     }
     assert!(at(&mut api, get("/channels/chat:a?presence")).text.contains("presence: true"));
-    let stream = get("/channels/chat:a?presence").with(header::ACCEPT, "Text/Event-Stream");
-    assert!(at(&mut api, stream).text.contains("presence: false"), "who looks in is not there");
+    let upgrade = Some(HeaderValue::from_static("websocket"));
+    let mut talk = get("/channels/chat:a?presence");
+    talk.head.upgrade = upgrade;
+    assert!(at(&mut api, talk).text.contains("presence: false"), "who looks in is not there");
     let other = at(&mut api, get("/channels/a//b%2fc%3f/"));
     assert!(other.text.starts_with("a//b/c?/ Channel") && other.text.contains("history: 0"), "{}", other.text);
     let own = remote(post("/channels/a")).with(header::AUTHORIZATION, "Bearer open sesame");
