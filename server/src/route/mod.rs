@@ -175,10 +175,10 @@ impl Snapshot {
         }
     }
 
-    /// The route that a preflight asks about, if a filter of it answers preflights; else they are requests like others.
+    /// The route that a preflight asks about, if its handler or a filter of it answers preflights; else they are requests like others.
     pub fn find_preflight(&self, listener: &Address, host: &str, wanted: &Method, path: &Path<'_>) -> Option<Found> {
         match self.site(listener, host)?.table.find(wanted, path) {
-            Lookup::Found(found) if found.value.filters.iter().any(Filter::answers_preflights) => {
+            Lookup::Found(found) if found.value.answers_preflights() => {
                 Some(Found::Route(Arc::clone(found.value), found.params))
             }
             _ => None,
@@ -188,6 +188,12 @@ impl Snapshot {
     fn site(&self, listener: &Address, host: &str) -> Option<&Arc<Site>> {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
         own.unwrap_or(&self.everywhere).find(host)
+    }
+}
+
+impl Route {
+    fn answers_preflights(&self) -> bool {
+        self.handler.answers_preflights() || self.filters.iter().any(Filter::answers_preflights)
     }
 }
 

@@ -323,3 +323,71 @@ fn a_signal_or_a_reader_that_has_enough_ends_it_well() {
     assert_eq!(shell.wait_exit(SOON).code(), Some(0));
     assert_eq!(shell.lines(Stream::Stdout), ["enough"]);
 }
+
+#[test]
+fn the_lines_of_the_guide_work_as_they_are() {
+    const GUIDE: &str = include_str!("../../../doc/guide/from-the-shell.md");
+    let blocks = |kind: &str| -> Vec<String> {
+        let start = format!("```{kind}\n");
+        let starts = GUIDE.split(&*start).skip(1);
+        starts.map(|rest| rest.split("```").next().unwrap().replace("127.0.0.1:8080", "127.0.0.1:$PORT")).collect()
+    };
+    let rsp = Rsp::config(&blocks("lua")[0]).start();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_rsp")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let shell = |script: &str| {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", script]).current_dir(rsp.folder()).env("PATH", &path);
+        let mut ended = Program::start_group(shell.env("XDG_RUNTIME_DIR", rsp.folder()).env("TMPDIR", "/nonexistent"));
+        assert_eq!(ended.wait_exit(SOON).code(), Some(0), "{script}\n{}", ended.output());
+        ended.lines(Stream::Stdout)
+    };
+    let scripts = blocks("sh");
+    assert_eq!(scripts.len(), 2);
+    let positions = shell(&scripts[0]);
+    assert!(positions.len() >= 5 && positions.iter().all(|line| line.contains('-')), "{positions:?}");
+    let answers = shell(&scripts[1]);
+    let answer = |index: usize| -> serde_json::Value { serde_json::from_str(&answers[index]).unwrap() };
+    assert_eq!(answer(0)["subscribers"], 0);
+    assert_eq!(answer(1)["items"].as_array().map(Vec::len), Some(4));
+    assert_eq!(answer(2)["channels_total"], 3);
+    assert!(answer(3)["position"].as_str().unwrap().ends_with("-0"));
+}
+
+#[test]
+fn the_latest_messages_come_before_the_next_ones() {
+    let rsp = Rsp::config(NEWS).start();
+    position(&rsp.control_with_input(&["publish", "--lines", "news:a"], "one\ntwo\nthree\n"));
+    let (printed, objects) =
+        (subscribed(&rsp, &["news:a", "--history", "2"]), subscribed(&rsp, &["--json", "news:a", "--history", "99"]));
+    position(&rsp.control(&["publish", "news:a", "four"]));
+    assert_prints(&printed, &["two", "three", "four"]);
+    objects.wait_for_line(SOON, |line| line.contains("\"four\""));
+    let lines = objects.lines(Stream::Stdout);
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines[3].contains("subscribed"), "what was before stands before it: {lines:?}");
+    assert_eq!(rsp.control(&["subscribe", "news:a", "--history", "2", "--since", "x-1"]).code, Some(1));
+    // Nobody declared it, so there is nothing to look back at.
+    let other = subscribed(&rsp, &["other", "--history", "2"]);
+    position(&rsp.control(&["publish", "other", "first"]));
+    assert_prints(&other, &["first"]);
+    assert_eq!(other.lines(Stream::Stderr), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_looks_in_from_a_shell_is_nobody_who_is_there() {
+    let text = r#"listen "127.0.0.1:$PORT"
+        site "*" { ["/chat"] = channel { "chat", presence = true, join_leave = true } }"#;
+    let rsp = Rsp::config(text).start();
+    let printed = subscribed(&rsp, &["--json", "chat"]);
+    let mut page = rsp.client();
+    page.send("GET /chat HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
+    printed.wait_for_line(SOON, |line| line.starts_with(r#"{"event":"join","#));
+    let present: serde_json::Value = serde_json::from_str(&admin(&rsp).get("/channels/chat?presence").text()).unwrap();
+    assert_eq!(present["count"], 1, "{present}");
+    page.reset();
+    printed.wait_for_line(SOON, |line| line.starts_with(r#"{"event":"leave","#));
+    assert_eq!(printed.lines(Stream::Stdout).len(), 3, "subscribed, join and leave");
+    let refused = admin(&rsp).request("PUT /channels/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST, DELETE")));
+}

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, header};
 use rsp_core::config;
 
-use super::{super::Context, publish::NotPublished, serve};
+use super::{super::Context, Visitor, access::METHODS_AND_DELETE, serve};
 use crate::{
     broker::Name,
     error::Fault,
-    message::{Body, Request, Response},
+    message::{Request, Response},
 };
 
 /// Answers one request of the operator; `spec` restricts nobody. `DELETE` drops the history and begins a new epoch.
@@ -19,13 +19,12 @@ pub async fn operate(
     request: Box<Request>,
     context: &Context<'_>,
 ) -> Result<Box<Response>, Fault> {
-    if request.head.method != Method::DELETE {
-        return serve(spec, name, request, context).await;
+    if request.head.method == Method::DELETE {
+        return Visitor { request, spec, name, context, who: None }.drop_history().await;
     }
-    let reset = context.hub.broker.reset(&name).await;
-    let position = reset.map_err(|refused| NotPublished::Broker(refused).fault())?;
-    let text = format!("{{\"position\":\"{position}\"}}\n");
-    let kind = HeaderValue::from_static("application/json");
-    let response = Response::new(StatusCode::OK, Body::Full(text.into())).with(header::CONTENT_TYPE, kind);
-    Ok(Box::new(response.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))))
+    let mut answer = serve(spec, name, request, context).await?;
+    if let Some(allow) = answer.headers.get_mut(header::ALLOW) {
+        *allow = METHODS_AND_DELETE;
+    }
+    Ok(answer)
 }
