@@ -115,7 +115,7 @@ enum Words {
         #[arg(long)]
         json: bool,
     },
-    /// Publish a message on a channel of a running rsp, and print its position.
+    /// Publish on a channel of a running rsp what stands behind its name or on standard input, and print the position.
     Publish(Publish),
     /// Print the messages of a channel of a running rsp as they come, each on a line.
     Subscribe(Subscribe),

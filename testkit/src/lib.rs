@@ -21,6 +21,7 @@ mod php;
 mod program;
 mod rsp;
 mod socket;
+pub mod tokens;
 mod wait;
 mod websocket;
 mod wire;

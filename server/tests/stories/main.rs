@@ -3,12 +3,15 @@
 
 mod auth_basic;
 mod auth_forward;
+mod auth_jwt;
+mod auth_jwt_secrecy;
 mod balance;
 mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
 mod channel;
+mod channel_guide;
 mod channel_history;
 mod channel_origins;
 mod channel_polls;
