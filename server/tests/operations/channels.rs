@@ -394,3 +394,16 @@ fn whoever_looks_in_from_a_shell_is_nobody_who_is_there() {
     let refused = admin(&rsp).request("PUT /channels/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST, DELETE")));
 }
+
+#[test]
+fn functions_that_guard_a_channel_are_not_asked_about_the_operator() {
+    let text = r#"listen "127.0.0.1:$PORT"
+        local function no() return false end
+        site "*" { ["/a"] = channel { "a", publish = no, subscribe = no, delete = no } }"#;
+    let rsp = Rsp::config(text).start();
+    assert_eq!(rsp.client().request("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").status, 403);
+    let printed = subscribed(&rsp, &["a"]);
+    position(&rsp.control(&["publish", "a", "from the shell"]));
+    assert_prints(&printed, &["from the shell"]);
+    assert_eq!(admin(&rsp).request("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
+}
