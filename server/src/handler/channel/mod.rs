@@ -19,6 +19,7 @@ mod gate;
 mod hub;
 mod json;
 mod look_back;
+mod operate;
 mod poll;
 mod post;
 mod publish;
@@ -36,7 +37,6 @@ use rsp_core::{
     config,
 };
 
-pub use self::hub::Hub;
 use self::{
     access::Standing,
     encode::Format,
@@ -46,6 +46,7 @@ use self::{
     subscriber::Subscriber,
     websocket::Offer,
 };
+pub use self::{hub::Hub, operate::operate};
 use super::Context;
 use crate::{
     broker::{self, Look, Name, Refused},
@@ -72,6 +73,16 @@ pub async fn run(
 ) -> Result<Box<Response>, Fault> {
     let name = spec.name.fill(context.params);
     let name = name.map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+    serve(spec, name, request, context).await
+}
+
+/// Answers one request at a channel whose name is known.
+async fn serve(
+    spec: &Arc<config::Channel>,
+    name: Name,
+    request: Box<Request>,
+    context: &Context<'_>,
+) -> Result<Box<Response>, Fault> {
     let standing = Standing::of(spec, &request);
     let id = request.id;
     let mut answer = match standing.refuse(&request) {
