@@ -5,6 +5,7 @@
 
 mod arguments;
 mod boot;
+mod broker;
 mod demo;
 mod dispatch;
 mod error;

@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::Who;
+
 /// One client that is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Of the connection, unique.
     pub id: Arc<str>,
     /// Who it is, if that is known.
-    pub user: Option<Arc<str>>,
-    /// What is known of it, in JSON.
-    pub info: Option<Arc<str>>,
+    pub who: Option<Arc<Who>>,
     /// When it came, since the Unix epoch.
     pub since: Duration,
 }

@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{Epoch, Position, keys::Keys};
 
 /// What bounds a channel; the same for every call.
@@ -21,14 +19,21 @@ pub struct Rules {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// As it was published.
-    pub data: Bytes,
+    pub data: Box<[u8]>,
     /// Whether it is UTF-8 and was sent as text.
     pub is_text: bool,
     /// When it was published, since the Unix epoch.
     pub time: Duration,
     /// Who published it, if that is known.
+    pub by: Option<Arc<Who>>,
+}
+
+/// What is known of a client.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Who {
+    /// Its user.
     pub user: Option<Arc<str>>,
-    /// What is known of them, in JSON.
+    /// More of it, in JSON.
     pub info: Option<Arc<str>>,
 }
 
@@ -53,7 +58,7 @@ pub struct Published {
 /// What a subscriber gets that comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resumed {
-    /// Everything after its position.
+    /// What comes after its position; nothing is missing in between.
     Kept(Vec<Item>),
     /// Something is missing; it goes on from here.
     Lost(Position),
@@ -66,7 +71,7 @@ pub struct Channel {
     /// Offset of the last message; 0: none yet.
     last: u64,
     /// The latest messages, the last one at the end. What isn't kept is not here.
-    kept: VecDeque<(Duration, Arc<Message>)>,
+    kept: VecDeque<Arc<Message>>,
     /// None: nobody gave a key.
     keys: Option<Box<Keys>>,
 }
@@ -82,8 +87,9 @@ impl Channel {
         Position { epoch: self.epoch, offset: self.last }
     }
 
-    /// Adds a message, unless one was published under this key not long ago.
-    pub fn publish(&mut self, rules: &Rules, now: Duration, message: Arc<Message>, key: Option<&str>) -> Published {
+    /// Adds a message at its time, unless one was published under this key not long ago.
+    pub fn publish(&mut self, rules: &Rules, message: Arc<Message>, key: Option<&str>) -> Published {
+        let now = message.time;
         self.expire(rules, now);
         if let Some(offset) = key.and_then(|key| self.keys.as_ref()?.find(key)) {
             return Published { position: Position { epoch: self.epoch, offset }, is_repeat: true };
@@ -93,19 +99,19 @@ impl Channel {
             self.keys.get_or_insert_default().insert(key, self.last, now + rules.repeat);
         }
         if rules.history > 0 {
-            self.kept.push_back((now + rules.ttl, message));
+            self.kept.push_back(message);
             self.expire(rules, now);
         }
         Published { position: self.position(), is_repeat: false }
     }
 
-    /// Everything after a position, if it is all here.
-    pub fn since(&mut self, rules: &Rules, now: Duration, position: Position) -> Resumed {
+    /// What comes after a position, `most` messages at most, if everything after it is here.
+    pub fn since(&mut self, rules: &Rules, now: Duration, position: Position, most: usize) -> Resumed {
         self.expire(rules, now);
         let missing = self.last.checked_sub(position.offset).and_then(|missing| usize::try_from(missing).ok());
         match missing {
             Some(missing) if position.epoch == self.epoch && missing <= self.kept.len() => {
-                Resumed::Kept(self.tail(missing))
+                Resumed::Kept(self.tail(missing, most))
             }
             _ => Resumed::Lost(self.position()),
         }
@@ -114,7 +120,13 @@ impl Channel {
     /// The latest messages, `count` at most, in order.
     pub fn latest(&mut self, rules: &Rules, now: Duration, count: usize) -> Vec<Item> {
         self.expire(rules, now);
-        self.tail(count.min(self.kept.len()))
+        let count = count.min(self.kept.len());
+        self.tail(count, count)
+    }
+
+    /// How many messages are kept, those that are too old and not yet swept among them.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
     }
 
     /// Forgets everything; whoever follows is told that something is lost.
@@ -129,10 +141,11 @@ impl Channel {
         self.kept.is_empty() && self.keys.is_none()
     }
 
-    fn tail(&self, count: usize) -> Vec<Item> {
+    /// The first `most` of the latest `count` messages.
+    fn tail(&self, count: usize, most: usize) -> Vec<Item> {
         let first = self.last - count as u64;
-        let latest = self.kept.range(self.kept.len() - count..);
-        let items = latest.zip(first + 1..).map(|((_, message), offset)| Item {
+        let latest = self.kept.range(self.kept.len() - count..).take(most);
+        let items = latest.zip(first + 1..).map(|(message, offset)| Item {
             position: Position { epoch: self.epoch, offset },
             message: Arc::clone(message),
         });
@@ -140,7 +153,8 @@ impl Channel {
     }
 
     fn expire(&mut self, rules: &Rules, now: Duration) {
-        while self.kept.len() > rules.history || self.kept.front().is_some_and(|(until, _)| *until <= now) {
+        while self.kept.len() > rules.history || self.kept.front().is_some_and(|oldest| oldest.time + rules.ttl <= now)
+        {
             self.kept.pop_front();
         }
         if self.keys.as_mut().is_some_and(|keys| keys.expire(now)) {

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 
-fn message(number: u64) -> Arc<Message> {
-    let data = Bytes::from(number.to_string());
-    Arc::new(Message { data, is_text: true, time: Duration::ZERO, user: None, info: None })
+fn message(number: u64, time: Duration) -> Arc<Message> {
+    let data = number.to_string().into_bytes().into();
+    Arc::new(Message { data, is_text: true, time, by: None })
 }
 
 fn rules(history: usize) -> Rules {
@@ -22,10 +21,10 @@ const NOW: Duration = Duration::from_secs(1000);
 fn a_repeated_publication_is_the_first_one() {
     let mut channel = Channel::new(Epoch::new(1));
     let rules = rules(10);
-    let first = channel.publish(&rules, NOW, message(1), Some("key"));
-    let again = channel.publish(&rules, NOW + rules.repeat / 2, message(2), Some("key"));
+    let first = channel.publish(&rules, message(1, NOW), Some("key"));
+    let again = channel.publish(&rules, message(2, NOW + rules.repeat / 2), Some("key"));
     assert_eq!(again, Published { is_repeat: true, ..first });
-    let late = channel.publish(&rules, NOW + rules.repeat, message(3), Some("key"));
+    let late = channel.publish(&rules, message(3, NOW + rules.repeat), Some("key"));
     assert!(!late.is_repeat);
     assert_eq!(late.position.offset, 2);
 }
@@ -34,39 +33,39 @@ fn a_repeated_publication_is_the_first_one() {
 fn keys_are_bounded_and_the_oldest_goes() {
     let mut channel = Channel::new(Epoch::new(1));
     for number in 0..=KEYS_MAX {
-        assert!(!channel.publish(&rules(0), NOW, message(0), Some(&number.to_string())).is_repeat);
+        assert!(!channel.publish(&rules(0), message(0, NOW), Some(&number.to_string())).is_repeat);
     }
-    assert!(channel.publish(&rules(0), NOW, message(0), Some("1")).is_repeat);
-    assert!(!channel.publish(&rules(0), NOW, message(0), Some("0")).is_repeat);
+    assert!(channel.publish(&rules(0), message(0, NOW), Some("1")).is_repeat);
+    assert!(!channel.publish(&rules(0), message(0, NOW), Some("0")).is_repeat);
 }
 
 #[test]
 fn without_history_only_the_end_can_be_resumed() {
     let mut channel = Channel::new(Epoch::new(1));
     let before = channel.position();
-    let after = channel.publish(&rules(0), NOW, message(1), None).position;
-    assert_eq!(channel.since(&rules(0), NOW, after), Resumed::Kept(Vec::new()));
-    assert_eq!(channel.since(&rules(0), NOW, before), Resumed::Lost(after));
+    let after = channel.publish(&rules(0), message(1, NOW), None).position;
+    assert_eq!(channel.since(&rules(0), NOW, after, usize::MAX), Resumed::Kept(Vec::new()));
+    assert_eq!(channel.since(&rules(0), NOW, before, usize::MAX), Resumed::Lost(after));
     let ahead = Position { offset: 9, ..after };
-    assert_eq!(channel.since(&rules(0), NOW, ahead), Resumed::Lost(after));
+    assert_eq!(channel.since(&rules(0), NOW, ahead, usize::MAX), Resumed::Lost(after));
     assert!(channel.is_forgettable(&rules(0), NOW));
 }
 
 #[test]
 fn a_reset_is_told_to_everybody() {
     let mut channel = Channel::new(Epoch::new(1));
-    let before = channel.publish(&rules(5), NOW, message(1), None).position;
+    let before = channel.publish(&rules(5), message(1, NOW), None).position;
     channel.reset(Epoch::new(2));
-    assert_eq!(channel.since(&rules(5), NOW, before), Resumed::Lost(channel.position()));
+    assert_eq!(channel.since(&rules(5), NOW, before, usize::MAX), Resumed::Lost(channel.position()));
     let mut follower = Follower::new(before);
-    let next = channel.publish(&rules(5), NOW, message(2), None).position;
+    let next = channel.publish(&rules(5), message(2, NOW), None).position;
     assert_eq!(follower.next(next), Next::Gap);
 }
 
 #[test]
 fn a_client_joins_and_leaves_once() {
     let mut presence = Presence::default();
-    let member = |id: &str, since| Member { id: id.into(), user: None, info: None, since: Duration::from_secs(since) };
+    let member = |id: &str, since| Member { id: id.into(), who: None, since: Duration::from_secs(since) };
     assert!(presence.join(member("b", 1)));
     assert!(presence.join(member("a", 2)));
     assert!(!presence.join(member("a", 3)));
@@ -125,7 +124,7 @@ impl Reader {
     }
 
     fn resume(&mut self, channel: &mut Channel, rules: &Rules, now: Duration, epoch: usize) {
-        match channel.since(rules, now, self.follower.position()) {
+        match channel.since(rules, now, self.follower.position(), usize::MAX) {
             Resumed::Kept(items) => items.iter().for_each(|item| self.take(item, channel, rules, now, epoch)),
             Resumed::Lost(position) => {
                 self.follower.reset(position);
@@ -154,9 +153,9 @@ proptest! {
                 Step::Publish { is_delivered } => {
                     count += 1;
                     model.epochs[epoch].push((now, count));
-                    let published = channel.publish(&rules, now, message(count), None);
+                    let published = channel.publish(&rules, message(count, now), None);
                     prop_assert_eq!(published.position.offset, model.epochs[epoch].len() as u64);
-                    let item = Item { position: published.position, message: message(count) };
+                    let item = Item { position: published.position, message: message(count, now) };
                     if is_delivered {
                         reader.take(&item, &mut channel, &rules, now, epoch);
                     }
@@ -203,7 +202,7 @@ proptest! {
         for (index, wait) in waits.into_iter().enumerate() {
             now += Duration::from_secs(wait);
             published.push((now, index as u64));
-            channel.publish(&rules, now, message(index as u64), None);
+            channel.publish(&rules, message(index as u64, now), None);
         }
         let young: Vec<_> = published.iter().filter(|(at, _)| *at + rules.ttl > now).map(|(_, number)| *number).collect();
         let wanted = &young[young.len().saturating_sub(history.min(count))..];

@@ -83,6 +83,18 @@ metrics! {
         "Functions of the config that failed or ran too long";
     AUTH = Counter "rsp_auth" ["result"]
         "Requests at `auth`: passed after a check, passed as known (cached), refused, and 503 because too many waited (full) or the auth server gave no answer (unavailable)";
+    CHANNEL_SUBSCRIBERS = Gauge "rsp_channel_subscribers" ["transport"]
+        "Subscribers of channels";
+    CHANNEL_PUBLISHED = Counter "rsp_channel_published" []
+        "Messages that clients and functions wanted to publish";
+    CHANNEL_DELIVERED = Counter "rsp_channel_delivered" []
+        "Messages that were sent to a subscriber, or wait for it";
+    CHANNEL_DROPPED = Counter "rsp_channel_dropped" []
+        "Messages that slow subscribers missed";
+    CHANNEL_SLOW = Counter "rsp_channel_slow" []
+        "Subscribers that were disconnected because they were slow";
+    CHANNEL_RESUMES = Counter "rsp_channel_resumes" ["result"]
+        "Subscribers that came back with a position: everything after it was there (kept), or not (lost)";
 }
 
 /// What `doc/metrics.md` must hold.
