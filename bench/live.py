@@ -94,13 +94,13 @@ class Swarm:
         self.tell("stat")
         return json.loads(self.child.stdout.readline())
 
-    def settle(self, enough=lambda seen: False, deadline=10):
-        """What was seen once it is enough, or once no more has come for a second."""
-        end, before, seen = time.monotonic() + deadline, None, self.stat()
-        while not enough(seen) and time.monotonic() < end and before != seen["messages"]:
-            before = seen["messages"]
-            time.sleep(1)
-            seen = self.stat()
+    def settle(self, enough, patience=5):
+        """What was seen once it is enough, or once no more has come for so many seconds."""
+        seen, last = self.stat(), time.monotonic()
+        while not enough(seen) and time.monotonic() < last + patience:
+            time.sleep(0.2)
+            before, seen = seen["messages"], self.stat()
+            last = time.monotonic() if seen["messages"] != before else last
         return seen
 
     def close(self):

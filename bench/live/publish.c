@@ -1,7 +1,8 @@
 // publish PORT PATH COUNT [options]: publishes that many messages by POST over one kept connection, one after the other.
 // At the end it prints, as JSON, how many were acknowledged, how often one was repeated and how long it took.
 //
-//   -r RATE      so many a second, by the clock (as fast as they are answered)
+//   -r RATE      so many a second, by the clock (as fast as they are answered); a message's time is when it was due, so that
+//                a server that answers late gains nothing by it
 //   -w WINDOW    so many requests in one write before their answers are read (1)
 //   -n CHANNELS  `#` in PATH stands for 0 to CHANNELS-1, in turn (1)
 //   -s SIZE      bytes of a message (128)
@@ -19,7 +20,7 @@ static int sock = -1;
 static char requests[BUFFER], answers[BUFFER];
 static size_t have;
 
-static char *append_request(char *at, long number)
+static char *append_request(char *at, long number, long long time)
 {
 	char where[256], key[128] = "";
 	fill_path(where, sizeof where, path, number % channels);
@@ -28,7 +29,7 @@ static char *append_request(char *at, long number)
 	at += snprintf(at, HEAD, "POST %s HTTP/1.1\r\nHost: bench\r\n%sContent-Length: %ld\r\n\r\n", where, key, size);
 	memset(at, 'x', size);
 	char stamp[64];
-	snprintf(stamp, sizeof stamp, "T%019lld %c%09ld ", now_ns(), letter, number + 1);
+	snprintf(stamp, sizeof stamp, "T%019lld %c%09ld ", time, letter, number + 1);
 	memcpy(at, stamp, size < STAMP ? size : STAMP);
 	return at + size;
 }
@@ -134,12 +135,12 @@ int main(int argc, char **arguments)
 	}
 	long long start = now_ns();
 	for (long number = 0; number < total;) {
-		if (rate > 0)
-			sleep_until(start + number * 1e9 / rate);
+		long long due = rate > 0 ? start + (long long)(number * 1e9 / rate) : now_ns();
+		sleep_until(due);
 		long count = total - number < window ? total - number : window;
 		char *end = requests;
 		for (long i = 0; i < count; i++)
-			end = append_request(end, number + i);
+			end = append_request(end, number + i, due);
 		while (exchange(requests, end - requests, count)) {
 			repeated++;
 			sleep_until(now_ns() + PAUSE_NS);
