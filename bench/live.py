@@ -68,12 +68,12 @@ class Peer(peers.Server):
         finally:
             other.stop()
 
-    def metric(self, name):
-        """The sum over the labels of one of rsp's metrics; None if there is none of that name."""
-        config = self.folder / "site.lua"
-        text = load.run(["curl", "--silent", "--unix-socket", f"{config}.sock", "http://rsp/metrics"])
-        found = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
-        return sum(map(float, found)) if found else None
+    def channels(self):
+        """How many channels rsp has; None if its admin API doesn't say."""
+        socket = f"{self.folder / 'site.lua'}.sock"
+        done = subprocess.run(["curl", "--silent", "--fail", "--unix-socket", socket, "http://rsp/channels?prefix=none"],
+                              capture_output=True, text=True)
+        return json.loads(done.stdout)["channels_total"] if done.returncode == 0 else None
 
 
 class Swarm:

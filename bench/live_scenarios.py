@@ -63,7 +63,7 @@ def forgotten_channels(stage):
         live.Publisher(proxy.port, "/c/#", 10 * count, "-n", count, "-w", 32).wait()
     # They are remembered for a minute after that, so that who comes back in this time has missed nothing.
     time.sleep(75)
-    left, channels = proxy.user_memory() - before, proxy.metric("rsp_channels_open")
+    left, channels = proxy.user_memory() - before, proxy.channels()
     figure = f"{peak[0] / MIB:.0f} MiB at most, {left / MIB:.1f} MiB at the end, with {channels} channels"
     return figure, left <= max(peak[0] / 10, MIB) and channels == 0
 

@@ -10,7 +10,7 @@
 #include "live.h"
 #include <sys/epoll.h>
 
-enum { EVENTS = 512, AT_ONCE = 256, READ = 1 << 18, KEPT_MAX = 1 << 20, TICKS = 1 << 21, TICK_NS = 10000, LOOK_NS = 1000000, HEAD = 1024 };
+enum { EVENTS = 512, AT_ONCE = 32, READ = 1 << 18, KEPT_MAX = 1 << 20, TICKS = 1 << 21, TICK_NS = 10000, LOOK_NS = 1000000, HEAD = 1024 };
 enum state { CLOSED, ASKING, OPEN };
 
 struct client {
