@@ -93,6 +93,11 @@ impl Handler {
         }
     }
 
+    /// Whether it answers preflights itself.
+    pub fn answers_preflights(&self) -> bool {
+        matches!(self, Self::Channel(spec) if spec.origins.is_some())
+    }
+
     /// Answers a request.
     pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         match self {

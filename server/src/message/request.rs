@@ -7,6 +7,7 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
 };
 
 use rsp_core::frame::http1::{Framing, RequestHead};
@@ -33,6 +34,17 @@ pub struct Request {
     pub scheme: &'static str,
     /// Where 1xx answers go.
     pub interim: Interim,
+    /// Who is known to have sent it, by `auth`; of two, the one that was found out last.
+    pub user: Option<Arc<User>>,
+}
+
+/// Whom a request is from, as far as `auth` found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name; empty where a token has none.
+    pub name: Arc<str>,
+    /// What a token says besides: JSON text, 4 KiB at most.
+    pub info: Option<Arc<str>>,
 }
 
 impl Request {
@@ -40,7 +52,8 @@ impl Request {
     pub fn without_body(&self) -> Self {
         let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
         let Self { head_bytes, client, id, received, scheme, .. } = *self;
-        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None }
+        let user = self.user.clone();
+        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None, user }
     }
 }
 
@@ -67,6 +80,7 @@ impl Request {
             received: Instant::now(),
             scheme: "http",
             interim: Interim::None,
+            user: None,
         }
     }
 

@@ -35,9 +35,8 @@ pub(super) async fn send(connection: &Connection, answer: Answer, asked: &Asked,
     };
     let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
     let framing = client_framing(received, response.status, &asked.method, asked.version);
-    let keep_alive =
-        asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
-    let keep_alive = keep_alive && takeover.is_none();
+    let may_go_on = read_whole && framing != Framing::UntilClose && takeover.is_none();
+    let keep_alive = asked.keep_alive && may_go_on && !connection.worker.drain.has_begun();
     let mut head = Sender::head_buffer();
     write_client_response(
         &mut head,
@@ -79,16 +78,8 @@ pub(super) async fn send(connection: &Connection, answer: Answer, asked: &Asked,
     drop(sender);
     if let Some(takeover) = takeover {
         let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
-        return match *takeover {
-            Takeover::Tunnel(tunnel) => {
-                let bytes = bytes + switch(connection, tunnel, early).await;
-                ticket.finish(response.status, bytes);
-                After::Close
-            }
-            Takeover::Session(session) => {
-                After::Taken(lead(session, Line { early, write_timeout }, (ticket, response.status, bytes)))
-            }
-        };
+        let line = Line { early, write_timeout };
+        return hand_over(connection, *takeover, line, (ticket, response.status, bytes)).await;
     }
     ticket.finish(response.status, bytes);
     let leftover = slot.and_then(|slot| slot.leftover.take());
@@ -141,6 +132,26 @@ fn cut(
     After::Close
 }
 
+/// Lets the connection be taken over; it serves no other request.
+async fn hand_over(
+    connection: &Connection,
+    takeover: Takeover,
+    line: Line,
+    (ticket, status, bytes): (Ticket, StatusCode, u64),
+) -> After {
+    match takeover {
+        Takeover::Tunnel(tunnel) => {
+            let bytes = bytes + switch(connection, tunnel, line.early).await;
+            ticket.finish(status, bytes);
+            After::Close
+        }
+        Takeover::Session(session) => {
+            connection.wire.disarm();
+            After::Taken(lead(session, line, (ticket, status, bytes)))
+        }
+    }
+}
+
 /// The life of a session, without the state of the request it began as.
 fn lead(
     session: Session,
@@ -150,10 +161,7 @@ fn lead(
     ticket.keep_little();
     let ticket = Box::new(ticket);
     let life = (session.lead)(line);
-    Box::pin(async move {
-        let bytes = bytes + life.await;
-        ticket.finish(status, bytes);
-    })
+    Box::pin(async move { ticket.finish(status, bytes + life.await) })
 }
 
 /// Becomes a tunnel; returns the bytes that went to the client.

@@ -86,6 +86,7 @@ fn request(target: &str, fields: &[(&str, &str)], body: Body) -> Request {
         received: tokio::time::Instant::now(),
         scheme: "http",
         interim: Interim::None,
+        user: None,
     }
 }
 
