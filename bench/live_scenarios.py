@@ -87,7 +87,7 @@ def storm(stage):
 
 def slow_consumer(stage):
     """One of 1,000 WebSockets stops reading under 50 messages of 4 KiB a second: it costs at most its queue of 1 MiB, and the p99 of the others stays"""
-    seconds, rate, size = (8 if stage.quick else 30), 50, 4 * KIB
+    seconds, rate, size = (15 if stage.quick else 30), 50, 4 * KIB
     with small_pages():
         proxy = rsp(stage)
     others = swarm(stage, proxy.port, "/c/one", 999, "ws", size)
@@ -105,8 +105,9 @@ def slow_consumer(stage):
     figure = (f"memory {peak[0] / KIB:+,.0f} KiB at most; p99 of the others {before:.1f} ms before, {seen['p99_ms']:.1f} ms during; "
               f"{seen['closed']} of them closed, {seen['gaps']} messages missing")
     good = seen["messages"] == 999 * rate * seconds and not seen["gaps"] and not seen["closed"]
-    # The clock of the p99 is that of a client which looks once a millisecond.
-    return figure, good and peak[0] <= MIB + 256 * KIB and seen["p99_ms"] <= 1.1 * before + 1
+    # An allocation is rounded up by a quarter at most; a queue that never filled up would show nothing. The times are those
+    # of a client that looks once a millisecond.
+    return figure, good and MIB // 2 <= peak[0] <= 1.25 * MIB + 64 * KIB and seen["p99_ms"] <= 1.1 * before + 1
 
 
 def redis_outage(stage):
@@ -135,7 +136,8 @@ def over_redis(stage, forgetful):
     proxies = [rsp(stage, "history = 2000", statement) for _ in range(2)]
     swarms = [swarm(stage, proxy.port, "/c/one", holders, "json") for proxy in proxies]
     # So many a second that two rsp on one core can deliver them to all.
-    start = lambda number, letter: publisher(stage, proxies[number % 2].port, "/c/one", each, "-r", 25, "-p", letter, "-k", f"of-{letter}")
+    options = lambda letter: ("-r", 25, "-p", letter, "-k", f"of-{letter}")
+    start = lambda number, letter: publisher(stage, proxies[number % 2].port, "/c/one", each, *options(letter))
     sources = [start(number, letter) for number, letter in enumerate(letters)]
     began, half = time.monotonic(), len(letters) * each * holders // 2
     while swarms[0].stat()["messages"] < half and time.monotonic() < began + 300:
