@@ -192,8 +192,16 @@ impl Worker {
         mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Box<Response>, Refused> {
-        let context =
-            Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics, hub: &self.hub };
+        let context = Context {
+            pools: &self.pools,
+            limits: &route.site.limits,
+            params,
+            metrics: &self.metrics,
+            hub: &self.hub,
+            engine: &engine,
+            site: &route.site.name,
+            route: &route.pattern,
+        };
         let mut made = None;
         let mut passed = route.filters.len();
         for (index, filter) in route.filters.iter().enumerate() {

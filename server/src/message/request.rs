@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use rsp_core::frame::http1::{Framing, RequestHead};
+use bytes::Bytes;
+use http::HeaderValue;
+use rsp_core::frame::http1::{Framing, RequestHead, Target};
 use tokio::time::Instant;
 
 use super::Body;
@@ -54,6 +56,30 @@ impl Request {
         let Self { head_bytes, client, id, received, scheme, .. } = *self;
         let user = self.user.clone();
         Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None, user }
+    }
+
+    /// The same without its body, in memory of its own: it may be kept for days, and the buffer of its head may go.
+    pub fn to_keep(&self) -> Self {
+        let mut kept = self.without_body();
+        let head = &mut kept.head;
+        let target = head.target.as_bytes();
+        let length = head.headers.values().map(HeaderValue::len).sum::<usize>() + target.len();
+        let mut all = Vec::with_capacity(length);
+        all.extend_from_slice(target);
+        head.headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+        let mut all = Bytes::from(all);
+        // What was a target or a value is one still.
+        let target = Target::new(all.split_to(target.len()));
+        for value in head.headers.values_mut() {
+            if let Ok(own) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
+                *value = own;
+            }
+        }
+        if let Ok(target) = target {
+            head.target = target;
+        }
+        head.upgrade = None;
+        kept
     }
 }
 

@@ -11,6 +11,7 @@ mod balance_health;
 mod balance_waiting;
 mod bounded;
 mod channel;
+mod channel_functions;
 mod channel_guide;
 mod channel_history;
 mod channel_origins;

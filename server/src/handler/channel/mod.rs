@@ -15,6 +15,7 @@
 
 mod access;
 mod encode;
+mod gate;
 mod hub;
 mod json;
 mod look_back;
@@ -41,7 +42,6 @@ use self::{
     encode::Format,
     hub::{LOOK_MAX, Place, Seat},
     look_back::Start,
-    publish::Publisher,
     query::{Wanted, accepted, since, wanted},
     subscriber::Subscriber,
     websocket::Offer,
@@ -101,7 +101,10 @@ fn shown(fault: Fault, standing: &Standing, id: RequestId) -> Result<Box<Respons
 }
 
 impl Visitor<'_> {
-    async fn answer(self) -> Result<Box<Response>, Fault> {
+    async fn answer(mut self) -> Result<Box<Response>, Fault> {
+        if matches!(self.request.head.method, Method::GET | Method::HEAD) {
+            self.admit().await?;
+        }
         match self.request.head.method {
             Method::GET if wants_websocket(&self.request) => self.websocket().await,
             Method::GET | Method::HEAD => self.get().await,
@@ -127,12 +130,6 @@ impl Visitor<'_> {
         }
     }
 
-    /// Whether this client may drop the history.
-    async fn may_delete(&self) -> Result<bool, Fault> {
-        // Nobody may, as long as no function is asked.
-        Ok(false)
-    }
-
     async fn websocket(self) -> Result<Box<Response>, Fault> {
         let offer = match Offer::read(&self.request) {
             Ok(offer) => offer,
@@ -147,7 +144,7 @@ impl Visitor<'_> {
             let why = format!("what came after that position is lost; now it is {}", start.past.end);
             return Ok(refusal(StatusCode::GONE, &why));
         }
-        Ok(offer.answer(seat, start, Publisher { who: self.who.clone() }))
+        Ok(offer.answer(seat, start, self.publisher()?))
     }
 
     async fn stream(self, transport: Transport) -> Result<Box<Response>, Fault> {

@@ -6,7 +6,6 @@ use rsp_core::{channel::KEY_MAX, frame::http1::Framing};
 
 use super::{
     Visitor,
-    publish::Publisher,
     query::{Twice, form_value},
     refusal,
 };
@@ -58,11 +57,10 @@ impl Visitor<'_> {
                 Ok(data) => data,
                 Err((status, why)) => return Ok(refusal(status, why)),
             },
-            _ => body,
+            _ => body.clone(),
         };
         let is_text = posted.kind != Kinds::Bytes && str::from_utf8(&data).is_ok();
-        let publisher = Publisher { who: self.who.clone() };
-        let receipt = publisher.publish(self.place(), &data, is_text, posted.key.as_deref()).await;
+        let receipt = self.publisher_of(&body)?.publish(self.place(), &data, is_text, posted.key.as_deref()).await;
         let receipt = receipt.map_err(|refused| refused.fault())?;
         let status = if receipt.subscribers > 0 { StatusCode::CREATED } else { StatusCode::ACCEPTED };
         let text = format!("{{\"position\":\"{}\",\"subscribers\":{}}}\n", receipt.position, receipt.subscribers);

@@ -252,7 +252,9 @@ impl Conversation {
         let (format, _) = self.connection();
         match format {
             Format::Json(compression) => {
-                let answer = self.publisher.publish_object(self.seat.place(), &data).await;
+                let Some(answer) = self.publisher.publish_object(self.seat.place(), &data).await else {
+                    return Err(End::Ours(Ending::Restart));
+                };
                 let frame = self.seat.hub().encoder.object(&answer, compression);
                 self.send(&frame)
             }
