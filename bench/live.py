@@ -92,7 +92,10 @@ class Swarm:
 
     def stat(self):
         self.tell("stat")
-        return json.loads(self.child.stdout.readline())
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError("the subscribers ended")
+        return json.loads(line)
 
     def settle(self, enough, patience=5):
         """What was seen once it is enough, or once no more has come for so many seconds."""

@@ -129,7 +129,7 @@ class Server(Process):
             if wait_until_listening(self):
                 return
             self.stop()
-        sys.exit(f"{name} did not start:\n{self.said()}")
+        raise RuntimeError(f"{name} did not start:\n{self.said()}")
 
 
 class Peer(Server):

@@ -4,6 +4,7 @@ import ctypes
 import signal
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -296,8 +297,8 @@ def run(stories, names, arguments, folder):
             stage = Stage(stack, folder / name, arguments.peer, arguments.binary, arguments.quick)
             try:
                 figure, good = stories[name](stage)
-            except (OSError, RuntimeError) as error:
-                figure, good = f"{type(error).__name__}: {error}", False
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                figure, good = " ".join(f"{type(error).__name__}: {error}".split()), False
         failed |= not good
         print(f"{name}: {figure}: {'good' if good else 'NOT GOOD'}", file=sys.stderr, flush=True)
         lines.append(f"| {stories[name].__doc__} | {figure} | {'yes' if good else '**no**'} |")
