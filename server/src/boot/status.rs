@@ -6,7 +6,10 @@ use rsp_core::config::{self, Config};
 use serde_json::{Value, json};
 
 use super::worker::Shared;
-use crate::upstream::Group;
+use crate::{
+    observe::{Metrics, Transport},
+    upstream::Group,
+};
 
 /// Sites and upstreams that are listed, the busiest ones: more are counted only.
 const LISTED_MAX: usize = 1000;
@@ -58,12 +61,19 @@ pub fn status(facts: &Facts<'_>) -> Value {
         // Whoever asks is none that is served.
         "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
         "tunnels": shared.metrics.tunnels_open.get(),
+        "channels": shared.broker.count(),
+        "subscribers": subscribers(&shared.metrics),
         "listeners": listeners(facts),
         "sites": sites(facts),
         "sites_total": config.sites.len(),
         "upstreams": upstreams(facts, &groups),
         "upstreams_total": groups.len(),
     })
+}
+
+/// How many hear of channels over each transport.
+fn subscribers(metrics: &Metrics) -> Value {
+    Transport::ALL.iter().map(|one| (one.name(), metrics.channels.subscribers(*one).get())).collect()
 }
 
 fn reload(reload: &Reload) -> Value {

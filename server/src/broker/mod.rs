@@ -176,10 +176,17 @@ impl Broker {
         }
     }
 
-    /// Channels that this process knows, `most` at most, and how many there are.
-    pub fn channels(&self, most: usize) -> (Vec<Summary>, usize) {
+    /// Channels that this process knows and whose names begin so: the first `most` by name, and how many there are.
+    pub fn channels(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
         match self {
-            Self::Memory(memory) => memory.channels(most),
+            Self::Memory(memory) => memory.channels(prefix, most),
+        }
+    }
+
+    /// How many channels this process knows.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Memory(memory) => memory.count(),
         }
     }
 
