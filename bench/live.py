@@ -71,7 +71,7 @@ class Peer(peers.Server):
     def channels(self):
         """How many channels rsp has; None if its admin API doesn't say."""
         socket = f"{self.folder / 'site.lua'}.sock"
-        done = subprocess.run(["curl", "--silent", "--fail", "--unix-socket", socket, "http://rsp/channels?prefix=none"],
+        done = subprocess.run(["curl", "--silent", "--fail", "--unix-socket", socket, "http://rsp/channels"],
                               capture_output=True, text=True)
         return json.loads(done.stdout)["channels_total"] if done.returncode == 0 else None
 
