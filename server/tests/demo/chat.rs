@@ -69,8 +69,12 @@ fn the_front_page_links_the_chat_and_the_shell_meets_it() {
     let url = demo.url("/chat/room");
     demo.wait_for_line(SOON, |line| line.contains(&format!("curl -d hello {url}")));
     assert_eq!(curl(&["-d", "hello", &url]).code, Some(0));
+    assert_eq!(demo.control(&["publish", "chat", "from the admin's side"]).code, Some(0));
     let latest: Value = serde_json::from_str(&demo.client().get("/chat/room?history=50").text()).unwrap();
-    assert_eq!(latest["items"][0]["data"], "hello");
+    assert_eq!(
+        (&latest["items"][0]["data"], &latest["items"][1]["data"]),
+        (&"hello".into(), &"from the admin's side".into())
+    );
 }
 
 /// What a visit's steps ask for `/cut`, `/stall` and `/mend`.

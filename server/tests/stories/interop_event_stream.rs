@@ -100,9 +100,9 @@ fn a_server_that_drains_says_when_to_come_back_and_its_successor_that_something_
         let reset = client.hear_of("reset");
         let now: Value = serde_json::from_str(reset.as_str().unwrap()).unwrap();
         assert!(now["position"].as_str().unwrap().ends_with("-0"), "{now}");
-        publish(&successor, "of the new one");
-        assert_eq!(client.hear_of("message"), "of the new one");
     }
+    publish(&successor, "of the new one");
+    clients.iter_mut().for_each(|client| assert_eq!(client.hear_of("message"), "of the new one"));
 }
 
 fn eventsource(relay: &Relay) -> Puppet {
