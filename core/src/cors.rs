@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::config::{Cors, Origin};
+use crate::config::{Cors, Origin, Origins};
 
 /// What an answer would say that only this filter may decide.
 const DECIDED: [HeaderName; 5] = [
@@ -71,6 +71,16 @@ pub fn preflight(cors: &Cors, request: &HeaderMap) -> HeaderMap {
         }
     }
     answer
+}
+
+impl Origins {
+    /// Whether pages of this origin may come; `origin` is an `Origin` field's value.
+    pub fn allow(&self, origin: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(listed) => listed.iter().any(|listed| listed.matches(origin)),
+        }
+    }
 }
 
 impl Origin {

@@ -10,7 +10,7 @@ use rsp_core::config::{
 };
 
 /// Strings that are right somewhere, and some that are right nowhere.
-const TEXTS: [&str; 26] = [
+const TEXTS: [&str; 30] = [
     "",
     "*",
     "a",
@@ -37,6 +37,10 @@ const TEXTS: [&str; 26] = [
     "/x/{id}",
     "/{",
     "a\r\nb",
+    "chat:{id}",
+    "plain",
+    "redis://:a@127.0.0.1/0",
+    "redis-sentinel://a,b/main",
 ];
 
 const ROUTES: [&str; 8] = ["/", "/*", "/x/{id}", "/x/{name}", "POST /x/{id}", "x/", "get /x", "/a/*/b"];
@@ -106,6 +110,8 @@ fn right(of: Type) -> Value {
         Type::Table(inner) => {
             options(inner.iter().filter(|option| option.landed).map(|option| (option.name, right(option.of))).collect())
         }
+        Type::Other("a function", _) => Value::Function(FunctionId(0)),
+        Type::Other("\"memory\"", _) => text("memory"),
         Type::Other("a table of headers", _) => options(vec![("X-A", text("1"))]),
         Type::Other(..) => text("[::]:8080"),
     }

@@ -7,6 +7,7 @@
 
 mod follow;
 mod keys;
+mod name;
 mod position;
 mod presence;
 mod stream;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use follow::{Follower, Next};
 pub use keys::{KEY_MAX, KEYS_MAX};
+pub use name::{BadName, BadTemplate, NAME_MAX, Template, check_name};
 pub use position::{Epoch, NotAPosition, Position};
 pub use presence::{Member, Presence};
 pub use stream::{Channel, Item, Message, Published, Resumed, Rules, Who};

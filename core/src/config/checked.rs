@@ -1,6 +1,7 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
 mod auth;
+mod channel;
 mod filters;
 mod upstream;
 
@@ -17,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 pub use self::{
     auth::{Auth, ForwardAuth},
+    channel::{Broker, Channel, Origins, Publish, Slow},
     filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
     upstream::*,
 };
@@ -54,6 +56,10 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// In the order of the file.
     pub sites: Vec<Site>,
+    /// What carries channels between processes; it can't change on reload.
+    pub broker: Broker,
+    /// In the order of the file, over all sites; of those with one template the first.
+    pub channels: Vec<Arc<Channel>>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
     /// What no `files` serves.
@@ -76,6 +82,8 @@ impl Default for Config {
             user: None,
             upstreams: Vec::new(),
             sites: Vec::new(),
+            broker: Broker::Memory,
+            channels: Vec::new(),
             functions: 0,
             hidden: Arc::default(),
         }
@@ -186,6 +194,8 @@ pub struct Limits {
     pub buffer: usize,
     /// Open tunnels.
     pub tunnels: Option<usize>,
+    /// Channels, all workers.
+    pub channels: usize,
     /// CPU time of one call of a function.
     pub script_cpu: Duration,
     /// Bytes one call of a function may add to its Lua state.
@@ -208,6 +218,7 @@ impl Default for Limits {
             requests_per_connection: None,
             buffer: 64 << 10,
             tunnels: None,
+            channels: 1_000_000,
             script_cpu: Duration::from_millis(50),
             script_memory: 64 << 20,
         }
@@ -296,6 +307,8 @@ pub enum Handler {
     Reply(Arc<Reply>),
     /// To another URL.
     Redirect(Arc<Redirect>),
+    /// Messages to whoever listens.
+    Channel(Arc<Channel>),
     /// Returns the handler that answers; nil is 404.
     Function(FunctionId),
 }

@@ -28,6 +28,7 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
+    broker::Broker,
     dispatch::{Current, Worker},
     handler::{
         Handler,
@@ -137,7 +138,10 @@ impl Control {
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
+        let broker = Broker::memory();
+        broker.bound(loaded.config.limits.channels);
         let shared = Shared {
+            broker: Arc::new(broker),
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
             limiters: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -214,6 +218,8 @@ impl Control {
         if let Some(desk) = self.desk.take() {
             tokio::task::spawn_local(desk.serve());
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
+            let broker = Arc::clone(&self.shared.broker);
+            tokio::task::spawn_local(async move { broker.sweep_for_ever().await });
         }
         let predecessor = self.predecessor.take();
         if let Some(predecessor) = &predecessor
@@ -292,7 +298,13 @@ impl Control {
             }
         };
         let current = Current { snapshot, engine: None };
-        let worker = Worker::new(current, Arc::clone(&self.shared.registry), Arc::clone(&self.shared.metrics));
+        let worker = Worker::new(
+            current,
+            Arc::clone(&self.shared.registry),
+            Arc::clone(&self.shared.metrics),
+            Arc::clone(&self.shared.broker),
+        );
+        tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
         let counts = self.shared.metrics.listener("admin");
         let origin = Rc::new(protocol::Origin { address, counts });
         let (stop, stopped) = oneshot::channel();

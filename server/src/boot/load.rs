@@ -164,6 +164,7 @@ fn chain(chain: &config::Chain) -> String {
         config::Handler::Fastcgi(fastcgi) => format!("fastcgi {}", fastcgi.upstream.name),
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
+        config::Handler::Channel(channel) => format!("channel {}", channel.name),
         config::Handler::Function(_) => "function".to_owned(),
     };
     filters.collect::<String>() + &handler

@@ -65,6 +65,7 @@ impl Control {
             }
         };
         self.resolver.use_servers(&loaded.config.resolver);
+        self.shared.broker.bound(loaded.config.limits.channels);
         for worker in &self.workers {
             worker.commit().await;
         }
@@ -105,6 +106,9 @@ impl Control {
         let name = |config: &Config| config.user.as_ref().map(|user| (user.name.clone(), user.group.clone()));
         if name(new) != name(&self.config) {
             warnings.push_str("warning: `user` can't change on reload; it stays as it was\n");
+        }
+        if new.broker != self.config.broker {
+            warnings.push_str("warning: `broker` can't change on reload; it stays as it was\n");
         }
         let new_token = new.admin.token != self.config.admin.token;
         if new_token || admin_address(new, &self.origin) != self.admin_address {

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::memory;
 use crate::{
+    broker::Broker,
     dispatch::{Current, Worker},
     filter::auth,
     limit::{Connections, Limiters},
@@ -21,6 +22,8 @@ use crate::{
 /// What every worker shares.
 #[derive(Clone)]
 pub struct Shared {
+    /// Channels.
+    pub broker: Arc<Broker>,
     /// Upstreams by name.
     pub registry: Arc<Registry>,
     /// Limits by name.
@@ -120,7 +123,9 @@ fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String>
 }
 
 async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Message>) {
-    let worker = Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics));
+    let worker =
+        Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics), Arc::clone(&shared.broker));
+    tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
     tokio::task::spawn_local(crate::handler::sweep_for_ever());
@@ -217,6 +222,7 @@ fn drain(worker: &Rc<Worker>, emptied: oneshot::Sender<()>) {
     tokio::task::spawn_local(async move {
         // The accept loops take what is queued first.
         tokio::task::yield_now().await;
+        worker.hub.drain(worker.current().snapshot.config.drain * 3 / 4);
         worker.drain.begin();
         worker.drain.emptied().await;
         let _ = emptied.send(());

@@ -19,9 +19,10 @@ use rsp_core::{
 pub use self::ticket::Ticket;
 use self::{page::Asking, ticket::Place};
 use crate::{
+    broker::Broker,
     error::{Fault, Kind, Whose},
     filter::{Filter, Pass, Refusal, auth::Auth},
-    handler::{Context, Handler},
+    handler::{Context, Handler, channel::Hub},
     message::{Body, Request, Response},
     observe::Metrics,
     route::{Found, Route, Snapshot},
@@ -38,6 +39,8 @@ pub struct Worker {
     pub pools: Pools,
     /// Upstreams of the process.
     pub registry: Arc<Registry>,
+    /// Subscribers of channels.
+    pub hub: Rc<Hub>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Its end.
@@ -64,11 +67,12 @@ pub struct Answer {
 
 impl Worker {
     /// A worker that serves `current`.
-    pub fn new(current: Current, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Rc<Self> {
+    pub fn new(current: Current, registry: Arc<Registry>, metrics: Arc<Metrics>, broker: Arc<Broker>) -> Rc<Self> {
         Rc::new(Self {
             current: RefCell::new(Rc::new(current)),
             pools: Pools::default(),
             registry,
+            hub: Hub::new(broker, Arc::clone(&metrics)),
             metrics,
             drain: Rc::default(),
         })
@@ -188,7 +192,8 @@ impl Worker {
         mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Box<Response>, Refused> {
-        let context = Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics };
+        let context =
+            Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics, hub: &self.hub };
         let mut made = None;
         let mut passed = route.filters.len();
         for (index, filter) in route.filters.iter().enumerate() {

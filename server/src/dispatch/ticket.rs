@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use rsp_core::{
     config::{ErrorPage, Limits},
     frame::http1::RequestHead,
@@ -136,8 +136,8 @@ impl Ticket {
 
     pub(super) fn answered(&mut self, response: &mut Response) {
         self.answered = response.upstream.take();
-        if response.upgrade.is_some() {
-            // A tunnel may live for days, and has no error page.
+        if response.takeover.is_some() {
+            // It may live for days, and has no error page.
             self.asking = None;
         }
     }
@@ -184,6 +184,22 @@ impl Ticket {
         match (accept.find("json"), accept.find("text/")) {
             (Some(json), Some(text)) => json < text,
             (json, _) => json.is_some(),
+        }
+    }
+
+    /// Keeps only what the log will show, for an answer that may last for days.
+    pub fn keep_little(&mut self) {
+        self.accept = None;
+        if let Some(head) = self.logged.as_mut().and_then(|logged| logged.head.as_mut()) {
+            let names = [header::REFERER, header::USER_AGENT, header::HOST];
+            let mut shown = HeaderMap::with_capacity(names.len());
+            for name in names {
+                if let Some(value) = head.headers.remove(&name) {
+                    // A copy, so that the buffer of the whole head can go.
+                    shown.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap_or(value));
+                }
+            }
+            head.headers = shown;
         }
     }
 

@@ -8,10 +8,14 @@ use rsp_core::config::{
     raw::{Source, Span},
 };
 
+use super::passwords::hidden;
+
 /// Two places further apart than this are drawn apart.
 const LINES_TOGETHER: u32 = 40;
 /// Bytes of a line that are drawn; the rest of a longer one is cut.
 const LINE_MAX: usize = 400;
+/// Bytes behind them that are looked at for the end of a password.
+const PASSWORD_MAX: usize = 2048;
 
 /// As a person at a terminal reads it: coloured if standard error is one and `NO_COLOR` isn't set.
 pub fn render(diagnostics: &[Diagnostic], sources: &[Source]) -> String {
@@ -36,9 +40,9 @@ pub fn draw(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> Str
 
 fn draw_one(diagnostic: &Diagnostic, lines: &Lines<'_>, renderer: &Renderer, out: &mut String) {
     if diagnostic.span.line == 0 && diagnostic.notes.is_empty() {
-        out.push_str(&diagnostic.message);
+        out.push_str(&hidden(&diagnostic.message));
         if !diagnostic.label.is_empty() {
-            out.push_str(&format!(": {}", diagnostic.label));
+            out.push_str(&format!(": {}", hidden(&diagnostic.label)));
         }
         out.push('\n');
         return;
@@ -50,7 +54,7 @@ fn draw_one(diagnostic: &Diagnostic, lines: &Lines<'_>, renderer: &Renderer, out
     let mut places = vec![(diagnostic.span, diagnostic.label.as_str(), AnnotationKind::Primary)];
     places.extend(diagnostic.notes.iter().map(|note| (note.span, note.label.as_str(), AnnotationKind::Context)));
     places.retain(|(span, ..)| span.line > 0);
-    let mut group = level.primary_title(diagnostic.message.as_str()).elements(Vec::<Element<'_>>::new());
+    let mut group = level.primary_title(hidden(&diagnostic.message)).elements(Vec::<Element<'_>>::new());
     while let Some((first, ..)) = places.first() {
         let first = *first;
         let near = |span: &Span| span.file == first.file && span.line.abs_diff(first.line) <= LINES_TOGETHER;
@@ -62,7 +66,7 @@ fn draw_one(diagnostic: &Diagnostic, lines: &Lines<'_>, renderer: &Renderer, out
         let mut snippet = Snippet::source(text).line_start(top as usize).path(lines.path(first.file));
         for (span, label, kind) in together {
             let range = lines.underlined(span, starts.get((span.line - top) as usize).copied().unwrap_or_default());
-            let label = (!label.is_empty()).then_some(label);
+            let label = (!label.is_empty()).then(|| hidden(label));
             snippet = snippet.annotation(kind.span(range).label(label));
         }
         group = group.element(snippet);
@@ -106,12 +110,16 @@ impl<'a> Lines<'a> {
     }
 
     fn line(&self, file: u32, line: u32) -> &'a str {
+        self.beginning(file, line, LINE_MAX)
+    }
+
+    fn beginning(&self, file: u32, line: u32, most: usize) -> &'a str {
         let Some((_, text, starts)) = self.texts.get(file as usize) else { return "" };
         let index = (line as usize).saturating_sub(1);
         let Some(&start) = starts.get(index) else { return "" };
         let end = starts.get(index + 1).copied().unwrap_or(text.len());
         let line = text[start..end].trim_end_matches(['\n', '\r']);
-        &line[..line.floor_char_boundary(LINE_MAX)]
+        &line[..line.floor_char_boundary(most)]
     }
 
     /// The lines as one text, and where each begins in it.
@@ -120,7 +128,8 @@ impl<'a> Lines<'a> {
         let mut starts = Vec::new();
         for line in top..=bottom {
             starts.push(text.len());
-            text.push_str(self.line(file, line));
+            let longer = hidden(self.beginning(file, line, LINE_MAX + PASSWORD_MAX));
+            text.push_str(&longer[..self.line(file, line).len()]);
             text.push('\n');
         }
         (text, starts)

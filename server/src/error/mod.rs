@@ -1,6 +1,7 @@
 //! One table of what can go wrong with a request: kind → whose fault, status, log level, retry.
 
 mod diagnostic;
+mod passwords;
 
 use std::fmt;
 
@@ -55,6 +56,10 @@ pub enum Kind {
     UpstreamSlow,
     /// An application that has no room for the request now.
     UpstreamFull,
+    /// The broker can't be reached, or has no room.
+    BrokerAway,
+    /// The broker did not answer: what was asked for may have been done.
+    BrokerSlow,
     /// A function in the config failed.
     Script,
     /// A file that should be readable is not.
@@ -106,6 +111,8 @@ impl Kind {
             Self::UpstreamMalformed | Self::UpstreamCut => (502, Upstream, false),
             Self::UpstreamSlow => (504, Upstream, false),
             Self::UpstreamFull => (503, Upstream, true),
+            Self::BrokerAway => (503, Ours, false),
+            Self::BrokerSlow => (504, Ours, false),
             Self::Script | Self::File => (500, Ours, false),
         }
     }
@@ -144,6 +151,8 @@ impl Kind {
             Self::UpstreamCut => "upstream_cut",
             Self::UpstreamSlow => "upstream_slow",
             Self::UpstreamFull => "upstream_full",
+            Self::BrokerAway => "broker_away",
+            Self::BrokerSlow => "broker_slow",
             Self::Script => "script",
             Self::File => "file",
         }

@@ -1,6 +1,7 @@
 //! The closed set of handlers: what a route answers with.
 
 pub mod admin;
+pub mod channel;
 mod fastcgi;
 mod files;
 mod proxy;
@@ -8,7 +9,7 @@ mod reply;
 
 pub use files::{content_type, sweep_for_ever};
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use rsp_core::{
     config::{self, FunctionId, Limits},
@@ -34,6 +35,8 @@ pub enum Handler {
     Reply(Arc<config::Reply>),
     /// To another URL.
     Redirect(Arc<config::Redirect>),
+    /// Messages to whoever listens.
+    Channel(Arc<config::Channel>),
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
@@ -50,6 +53,8 @@ pub struct Context<'a> {
     pub params: &'a Params,
     /// Counters of the process.
     pub metrics: &'a Metrics,
+    /// The worker's subscribers.
+    pub hub: &'a Rc<channel::Hub>,
 }
 
 impl Handler {
@@ -74,6 +79,7 @@ impl Handler {
             }
             config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
             config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
+            config::Handler::Channel(channel) => Self::Channel(Arc::clone(channel)),
             config::Handler::Function(id) => Self::Function(*id),
         }
     }
@@ -99,6 +105,7 @@ impl Handler {
             Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
+            Self::Channel(spec) => Box::pin(channel::run(spec, request, context)).await,
             Self::Admin(admin) => admin.run(*request).await.map(Box::new),
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }

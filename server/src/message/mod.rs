@@ -18,6 +18,6 @@ pub use file::FileBody;
 pub use parts::{Part, PartsBody};
 pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId};
-pub use response::{Answered, Names, Response, Upgrade};
+pub use response::{Answered, Line, Names, Response, Session, Takeover, Tunnel};
 pub use send::{SendFault, Sender};
 pub use wire_body::{Lease, Slot, WireBody};

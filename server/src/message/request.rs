@@ -158,6 +158,14 @@ impl Interim {
         }
     }
 
+    /// The client's connection, for a handler that takes it over.
+    pub fn wire(&self) -> Option<Rc<Wire>> {
+        match self {
+            Self::None => None,
+            Self::Never(wire) | Self::Wire(wire) => Some(Rc::clone(wire)),
+        }
+    }
+
     /// Sends a whole 1xx head.
     pub async fn send(&self, head: &[u8], timeout: std::time::Duration) -> io::Result<()> {
         let Self::Wire(wire) = self else { return Ok(()) };

@@ -167,7 +167,12 @@ impl Engine {
             return Ok(Outcome::Handler(known.clone()));
         }
         let handler = self.check(&handle.made(), visit)?;
-        if let Handler::Proxy(_) | Handler::Fastcgi(_) | Handler::Reply(_) = handler {
+        let is_anywhere = match &handler {
+            Handler::Proxy(_) | Handler::Fastcgi(_) | Handler::Reply(_) => true,
+            Handler::Channel(channel) => channel.name.names().next().is_none(),
+            Handler::Files(_) | Handler::Redirect(_) | Handler::Function(_) => false,
+        };
+        if is_anywhere {
             // Calls don't run side by side on one state, so nobody else has set it in between.
             let _ = handle.checked.set(handler.clone());
         }

@@ -5,6 +5,7 @@
 
 mod buffer;
 mod idle;
+mod outbox;
 mod socket;
 mod splice;
 mod timer;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use buffer::Buffer;
 pub use idle::IdleSet;
+pub use outbox::Outbox;
 pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;
 pub use timer::Timer;

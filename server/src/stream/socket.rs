@@ -92,6 +92,11 @@ impl Socket {
         })
     }
 
+    /// As [`Wire::write_now`](super::Wire::write_now) says.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    }
+
     /// Ready when a read would not wait: bytes, the end, or an error.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -113,6 +113,11 @@ impl Wire {
         self.writing.borrow_mut().bound(cx, written, timeout)
     }
 
+    /// Writes at once what the kernel takes, whatever the runtime knows: `WouldBlock` when that is nothing.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.borrow().write_now(bytes)
+    }
+
     /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
     pub fn poll_read_with(
         &self,

@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Upgrade, WireBody},
+    message::{
+        Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Takeover, Tunnel, WireBody,
+    },
     stream::{Buffer, IdleSet, Wire},
 };
 
@@ -399,7 +401,8 @@ fn respond(
         let (silence, capacity, in_flight) = (outgoing.silence, outgoing.capacity, lease.in_flight);
         // A tunnel has no end that would say so.
         in_flight.succeed();
-        response.upgrade = Some(Box::new(Upgrade { protocol, wire, leftover: buffer, silence, capacity, in_flight }));
+        let tunnel = Tunnel { protocol, wire, leftover: buffer, silence, capacity, in_flight };
+        response.takeover = Some(Box::new(Takeover::Tunnel(tunnel)));
         return Ok(response);
     }
     response.stated_length = head.content_length;

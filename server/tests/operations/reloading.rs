@@ -336,13 +336,14 @@ fn limits_change_for_open_connections() {
 fn a_reload_says_what_it_leaves_as_it_was() {
     let config = |token: &str, backlog: u32| {
         format!(
-            "workers(1) listen {{ \"127.0.0.1:$PORT\", backlog = {backlog} }}\n\
+            "workers(1) broker \"memory\" listen {{ \"127.0.0.1:$PORT\", backlog = {backlog} }}\n\
              admin {{ \"unix:$DIR/site.lua.sock\", token = \"{token}\" }}\nsite \"*\" (reply(200, \"ok\"))"
         )
     };
     let mut rsp = Rsp::config(&config("old", 16)).start();
     assert!(!rsp.reload().text().contains("warning"));
-    rsp.rewrite_config(&config("new", 32));
+    rsp.rewrite_config(&config("new", 32).replace("\"memory\"", "{ redis = \"redis://:secret@127.0.0.1\" }"));
     let said = rsp.reload().text();
     assert!(said.contains("`admin` can't change") && said.contains("options of `listen` 127.0.0.1:"), "{said}");
+    assert!(said.contains("`broker` can't change") && !said.contains("secret"), "{said}");
 }

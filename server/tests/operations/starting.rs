@@ -64,6 +64,7 @@ fn check_prints_the_routes_and_binds_nothing() {
             ["POST /login"] = reply(204),
             ["/old"] = redirect("/new", 301),
             ["/f"] = function() end,
+            ["/chat/{room}"] = channel "chat:{room}",
         }"#;
     let output =
         Rsp::command(&["check", "site.lua"]).file("site.lua", text).set("TAKEN", taken.local_addr().unwrap()).run();
@@ -77,9 +78,13 @@ fn check_prints_the_routes_and_binds_nothing() {
     let words: Vec<_> = words.iter().map(|line| line.join(" ")).collect();
     let listen = format!("listen {}", taken.local_addr().unwrap());
     assert_eq!(words[..2], [&*listen, "site example.com *.example.com"]);
-    for route in
-        ["* /api/* deny, headers, proxy app", "POST /login reply 204", "* /old redirect 301 /new", "* /f function"]
-    {
+    for route in [
+        "* /api/* deny, headers, proxy app",
+        "POST /login reply 204",
+        "* /old redirect 301 /new",
+        "* /f function",
+        "* /chat/{room} channel chat:{room}",
+    ] {
         assert!(words.iter().any(|line| line == route), "no {route:?} in {words:#?}");
     }
 }

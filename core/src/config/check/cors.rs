@@ -19,7 +19,7 @@ impl Checker<'_> {
             self.reader.error(span, "`cors` needs its origins", "for example { \"https://example.com\" }, or \"*\"");
             return None;
         };
-        let origins = self.listed("origins", value, place, origin)?;
+        let origins = self.origins("cors", value, place)?;
         let credentials = settings.bool("credentials");
         if credentials && origins.is_none() {
             let span = settings.span("credentials", span);
@@ -28,7 +28,7 @@ impl Checker<'_> {
         let mut names = |option, check: fn(&str) -> Result<String, String>| match settings.raw(option) {
             None => Some(Some(HeaderValue::from_static(""))),
             Some((value, span)) => {
-                let names = self.listed(option, value, span, check)?;
+                let names = self.listed((option, "cors"), value, span, check)?;
                 Some(names.and_then(|names| HeaderValue::try_from(names.join(", ")).ok()))
             }
         };
@@ -37,22 +37,28 @@ impl Checker<'_> {
         Some(Filter::Cors(Arc::new(Cors { origins, methods: methods?, headers: headers?, credentials, max_age })))
     }
 
+    /// Foreign origins of any handler or filter: a list of them or one; `Some(None)` is any, None is wrong.
+    pub(super) fn origins(&mut self, owner: &str, value: &Value, span: Span) -> Option<Option<Vec<Origin>>> {
+        self.listed(("origins", owner), value, span, origin)
+    }
+
     /// Every value of a list, or of one string; `Some(None)` is any: `"*"`. None is wrong, and said to be.
     fn listed<T>(
         &mut self,
-        option: &str,
+        (option, owner): (&str, &str),
         value: &Value,
         span: Span,
         check: fn(&str) -> Result<T, String>,
     ) -> Option<Option<Vec<T>>> {
         let Some(texts) = strings(value, span) else {
-            let message = format!("`{option}` of `cors` must be a string or a list of strings, not {}", found(value));
+            let message =
+                format!("`{option}` of `{owner}` must be a string or a list of strings, not {}", found(value));
             self.reader.error(span, message, "or \"*\" for any");
             return None;
         };
         if let Some((_, span)) = texts.iter().find(|(text, _)| *text == "*") {
             if texts.len() > 1 {
-                let message = format!("\"*\" in `{option}` of `cors` means any");
+                let message = format!("\"*\" in `{option}` of `{owner}` means any");
                 self.reader.error(*span, message, "remove it, or the others");
             }
             return Some(None);
@@ -62,7 +68,7 @@ impl Checker<'_> {
             match check(text) {
                 Ok(checked) => all.push(checked),
                 Err(label) => {
-                    let message = format!("\"{}\" is none of the `{option}` of `cors`", text.escape_debug());
+                    let message = format!("\"{}\" is none of the `{option}` of `{owner}`", text.escape_debug());
                     self.reader.error(span, message, label);
                 }
             }

@@ -33,6 +33,7 @@ impl Checker<'_> {
             "fastcgi" => self.fastcgi(&arguments, made.span).map(|fastcgi| Handler::Fastcgi(Arc::new(fastcgi))),
             "reply" => self.reply(&arguments).map(Handler::Reply),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
+            "channel" => self.channel(made, &arguments, pattern).map(Handler::Channel),
             _ => None,
         }
     }

@@ -2,6 +2,8 @@
 
 mod auth;
 mod balance;
+mod broker;
+mod channel;
 mod cors;
 mod errors;
 mod fastcgi;
@@ -34,6 +36,7 @@ use super::{
     reader::Reader,
 };
 use crate::route::Pattern;
+use channel::Channels;
 use limit::LimitNames;
 use site::Around;
 use statement::Statements;
@@ -154,6 +157,7 @@ struct Checker<'a> {
     auths: HashMap<usize, Option<Arc<Auth>>>,
     /// Those that were named, and where the next one stands.
     limits: LimitNames,
+    channels: Channels,
 }
 
 impl<'a> Checker<'a> {
@@ -170,6 +174,7 @@ impl<'a> Checker<'a> {
             hidden: Arc::default(),
             auths: HashMap::new(),
             limits: LimitNames::default(),
+            channels: Channels::default(),
         }
     }
 
@@ -177,7 +182,7 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user } =
+        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user, broker } =
             self.statements(file);
         let own = match &admin.address {
             None => own_files(self.context.admin_socket, true),
@@ -201,6 +206,8 @@ impl<'a> Checker<'a> {
             user,
             upstreams: self.upstreams.declared(),
             sites,
+            broker,
+            channels: std::mem::take(&mut self.channels).in_order(),
             functions: file.functions,
             hidden: Arc::clone(&self.hidden),
         })

@@ -11,7 +11,7 @@ use std::{
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, ErrorPages, Limits, Listener, LogFormat, Networks, User},
+    checked::{AccessLog, Address, Admin, Broker, ErrorPages, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -31,6 +31,7 @@ pub(super) struct Statements {
     pub(super) resolver: Vec<SocketAddr>,
     pub(super) drain: Duration,
     pub(super) user: Option<User>,
+    pub(super) broker: Broker,
 }
 
 impl Checker<'_> {
@@ -46,6 +47,7 @@ impl Checker<'_> {
             resolver: Vec::new(),
             drain: DRAIN,
             user: None,
+            broker: Broker::Memory,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
         for made in &file.statements {
@@ -100,6 +102,11 @@ impl Checker<'_> {
             "workers" => {
                 if let Some(Setting::Integer(count)) = arguments.at(0) {
                     statements.workers = usize::try_from(*count).ok().and_then(NonZeroUsize::new);
+                }
+            }
+            "broker" => {
+                if let Some(broker) = self.broker(&arguments, made) {
+                    statements.broker = broker;
                 }
             }
             "trust" => statements.trust = arguments.networks(),
@@ -275,6 +282,7 @@ fn count_limit(limits: &mut Limits, name: &str, count: u64) {
         "connections_per_client" => limits.connections_per_client = Some(size),
         "requests_per_connection" => limits.requests_per_connection = Some(count),
         "tunnels" => limits.tunnels = Some(size),
+        "channels" => limits.channels = size,
         _ => {}
     }
 }

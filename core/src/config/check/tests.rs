@@ -1,6 +1,7 @@
 //! Stories of the check: values as the evaluation would give them, and what comes of them.
 
 mod auth;
+mod channels;
 mod filters;
 mod routes;
 mod sites;
@@ -293,7 +294,7 @@ fn keys_inside_an_option_are_checked_too() {
 fn what_has_not_landed_is_not_in_this_version() {
     let mut lua = Lua::new();
     lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
-    lua.say("broker", vec![text("memory")], vec![]);
+    lua.say("acme", vec![], vec![]);
     lua.named("upstream", "a", vec![text("a:80")], vec![("http2", Value::Bool(true))]);
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
     lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
@@ -304,7 +305,7 @@ fn what_has_not_landed_is_not_in_this_version() {
         lua.errors(),
         [
             "1:2 `tls` of `listen` is not in this version | ",
-            "2:0 `broker` is not in this version | ",
+            "2:0 `acme` is not in this version | ",
             "3:2 `http2` of `upstream` is not in this version | ",
             "4:1 an `https://` endpoint is not in this version | ",
             "5:2 `tls` of `upstream` is not in this version | ",
@@ -338,6 +339,7 @@ fn every_constructor_of_this_version_is_checked_with_its_defaults() {
         lua.make("files", vec![text("./public")], vec![]),
         lua.make("reply", vec![number(204.0)], vec![]),
         lua.make("redirect", vec![text("/x")], vec![]),
+        lua.make("channel", vec![text("news")], vec![]),
     ];
     for (index, handler) in handlers.into_iter().enumerate() {
         let headers = lua.make("headers", vec![], vec![]);
@@ -385,6 +387,7 @@ fn every_limit_can_be_set() {
         ("requests_per_connection", number(6.0)),
         ("buffer", text("8KiB")),
         ("tunnels", number(5.0)),
+        ("channels", number(4.0)),
         ("script_cpu", text("7ms")),
         ("script_memory", text("1MiB")),
     ];
@@ -412,6 +415,7 @@ fn every_limit_can_be_set() {
             requests_per_connection: Some(6),
             buffer: 8192,
             tunnels: Some(5),
+            channels: 4,
             script_cpu: std::time::Duration::from_millis(7),
             script_memory: 1 << 20,
         }

@@ -6,7 +6,7 @@ pub(super) const ALL: &[&Constructor] = &[&HEADERS, &ALLOW, &DENY, &LIMIT, &AUTH
 
 const REQUIRED: Literal = Literal::Unset("required");
 const LIST: Type = Type::Other("a list of strings", "{ string }");
-const ONE_OR_LIST: Type = Type::Other("a string or a list of strings", "string | { string }");
+pub(super) const ONE_OR_LIST: Type = Type::Other("a string or a list of strings", "string | { string }");
 const KEY: Type = Type::Other("a string or a function", "string | (request: Request) -> string");
 
 const fn filter(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {

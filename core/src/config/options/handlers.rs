@@ -1,6 +1,8 @@
 //! The handlers: what answers a request.
 
-use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, opt, word};
+use super::{
+    COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, filters::ONE_OR_LIST, opt, word,
+};
 
 pub(super) const ALL: &[&Constructor] =
     &[&PROXY, &FILES, &REPLY, &REDIRECT, &CGI, &FASTCGI, &CHANNEL, &EXEC, &BRIDGE, &TUNNEL];
@@ -186,37 +188,91 @@ const FASTCGI: Constructor = handler(
 const CHANNEL: Constructor = handler(
     "channel",
     "channel { \"chat:{room}\", history = 100, presence = true }",
-    "One URL at which clients subscribe and publish: WebSocket, event stream, long poll, POST.",
+    "One URL at which clients subscribe and publish: WebSocket, event stream, long poll, POST. Channels of one name are \
+     one, in whatever route or site they stand.",
 )
-.takes(&[opt("NAME", Type::Text, REQUIRED, "The channel; route parameters are filled in.")], 1)
+.takes(
+    &[opt(
+        "NAME",
+        Type::Text,
+        REQUIRED,
+        "The channel: 1 to 255 bytes without control characters. Parameters of the route are filled in; as none of them \
+         ever holds a `/`, `\"{team}/{room}\"` can't be mistaken for another pair.",
+    )],
+    1,
+)
 .options(&[
-    opt("history", Type::Integer(0, 1_000_000), Literal::Number(0), "Messages kept."),
-    opt("ttl", TIME, Literal::Text("1h"), "How long a message is kept."),
-    opt("presence", Type::Bool, Literal::Bool(false), "Keep the list of who is there."),
-    opt("join_leave", Type::Bool, Literal::Bool(false), "Tell who comes and goes."),
+    opt("history", Type::Integer(0, 1_000_000), Literal::Number(0), "Messages kept, the latest ones; who comes back after more of them has missed some."),
+    opt("ttl", Type::Duration(1000, 365 * 86_400_000), Literal::Text("1h"), "How long a message is kept."),
+    opt("presence", Type::Bool, Literal::Bool(false), "Keep the list of who is there, for `GET ?presence`."),
+    opt("join_leave", Type::Bool, Literal::Bool(false), "Tell subscribers who comes and goes."),
     opt(
         "publish",
         Type::Other("\"client\", \"server\" or a function", "string | (request: Request, message: string) -> any"),
         Literal::Text("client"),
-        "Who may publish.",
+        "Who may publish: `\"client\"` whoever may open the URL, `\"server\"` only the admin API, functions and other \
+         handlers, or a function of the request and the message that returns true, false or another message.",
     ),
-    opt("subscribe", HOOK, NONE, "Who may subscribe, and as whom; guards history and presence too."),
-    opt("delete", HOOK, Literal::Unset("the admin API only"), "Who may drop the history."),
-    opt("origins", LIST, Literal::Unset("the same origin"), "Foreign origins that browsers may come from."),
-    opt("field", Type::Text, NONE, "The field of a form that is the message."),
-    opt("poll_timeout", TIME, Literal::Text("25s"), "How long a poll is held."),
-    opt("ping", TIME, Literal::Text("25s"), "The time between two pings."),
-    opt("message_max", Type::Size(1, 1 << 30), Literal::Text("64KiB"), "Bytes of a message."),
-    opt("queue_max", Type::Size(1 << 10, 1 << 40), Literal::Text("1MiB"), "Bytes that wait for a slow subscriber."),
+    opt(
+        "subscribe",
+        HOOK,
+        Literal::Unset("whoever may open the URL"),
+        "Who may subscribe: a function of the request that returns true, false or `{ user = …, info = … }`, which others \
+         see with messages and presence. It guards history and presence too.",
+    ),
+    opt(
+        "delete",
+        HOOK,
+        Literal::Unset("the admin API only"),
+        "Who may drop the history: a function of the request that returns true or false.",
+    ),
+    opt(
+        "origins",
+        ONE_OR_LIST,
+        Literal::Unset("the same origin"),
+        "Foreign origins whose pages may come, as `cors` takes them; `\"*\"` is any. Others get 403 for WebSocket, POST and \
+         DELETE. Who sends no `Origin` (curl, servers) may come.",
+    ),
+    opt("field", Type::Text, NONE, "The field of a posted form that is the message."),
+    opt("poll_timeout", AN_HOUR, Literal::Text("25s"), "How long a poll waits for a message; then 204."),
+    opt("ping", AN_HOUR, Literal::Text("25s"), "Between two pings of a WebSocket or comments of an event stream."),
+    opt("message_max", Type::Size(1, 1 << 30), Literal::Text("64KiB"), "Bytes of a message; a larger one is refused."),
+    opt(
+        "queue_max",
+        Type::Size(1 << 10, 1 << 40),
+        Literal::Text("1MiB"),
+        "Bytes that wait for a subscriber who doesn't read as fast as they come; then `slow`.",
+    ),
     opt(
         "slow",
         Type::Choice(&[word("disconnect"), word("drop_oldest"), word("latest")]),
         Literal::Text("disconnect"),
-        "What happens to a slow subscriber.",
+        "What happens to such a subscriber: it is disconnected, it misses the oldest messages that wait, or all but the \
+         latest one.",
     ),
-    opt("protocols", LIST, Literal::Unset("plain"), "Client protocols spoken beside the plain one."),
-])
-.later();
+    opt(
+        "protocols",
+        ONE_OR_LIST,
+        Literal::Unset("plain"),
+        "Client protocols; in this version `\"plain\"` only, which is always spoken.",
+    ),
+]);
+
+/// From a second, less than which only makes load, to an hour, which no network keeps a silent connection for.
+const AN_HOUR: Type = Type::Duration(1000, 3_600_000);
+
+/// What `protocols` of `channel` may say.
+pub(in crate::config) const PROTOCOLS: &[Word] = &[
+    word("plain"),
+    word("sockjs").later(),
+    word("engineio").later(),
+    word("socketio").later(),
+    word("centrifugo").later(),
+    word("grip").later(),
+    word("pusher").later(),
+    word("bayeux").later(),
+    word("wamp").later(),
+];
 
 const EXEC: Constructor = handler(
     "exec",

@@ -10,7 +10,7 @@ mod upstream;
 mod values;
 
 pub(super) use filters::FORWARD;
-pub(super) use handlers::RETRY;
+pub(super) use handlers::{PROTOCOLS, RETRY};
 pub(super) use statements::{PAGES, SITE};
 pub(super) use upstream::{ENDPOINT, OUTLIER, QUEUE, UPSTREAM};
 
@@ -158,6 +158,13 @@ const fn word(name: &'static str) -> Word {
 }
 
 impl Opt {
+    /// The same, in a later version.
+    const fn later(self) -> Self {
+        Self { landed: false, ..self }
+    }
+}
+
+impl Word {
     /// The same, in a later version.
     const fn later(self) -> Self {
         Self { landed: false, ..self }

@@ -181,6 +181,12 @@ const LIMITS: Constructor = statement(
     opt("buffer", BUFFER, Literal::Text("64KiB"), "Bytes of a body in flight, in each direction."),
     opt("tunnels", COUNT, NONE, "Open tunnels, WebSockets among them; more are answered 503."),
     opt(
+        "channels",
+        COUNT,
+        Literal::Number(1_000_000),
+        "Channels with subscribers or something to remember, all workers; what needs one more is answered 503.",
+    ),
+    opt(
         "script_cpu",
         Type::Duration(1, 60_000),
         Literal::Text("50ms"),
@@ -192,7 +198,6 @@ const LIMITS: Constructor = statement(
         Literal::Text("64MiB"),
         "Bytes by which one call of a function may grow its memory.",
     ),
-    opt("channels", COUNT, Literal::Number(1_000_000), "Channels.").later(),
     opt("cache", Type::Size(0, u64::MAX), Literal::Text("256MiB"), "Memory of the cache, all workers.").later(),
 ]);
 
@@ -236,15 +241,30 @@ const USER: Constructor = statement(
 const BROKER: Constructor = statement(
     "broker",
     "broker { redis = \"redis://127.0.0.1:6379/0\" }",
-    "What carries channels between processes: `\"memory\"`, or a Redis.",
+    "What carries channels: `broker \"memory\"`, the default, is this process alone. With a Redis all processes and machines \
+     that name it, with the same `prefix`, share messages, history and presence. It can't change on reload; a try is a \
+     warning.",
 )
-.takes(&[opt("KIND", Type::Choice(&[word("memory")]), Literal::Text("memory"), "Within this process only.")], 0)
+.takes(&[opt("KIND", KIND, Literal::Unset("memory"), "Channels live in this process, or give `redis`.")], 0)
 .options(&[
-    opt("redis", Type::Text, NONE, "A `redis://` URL."),
-    opt("prefix", Type::Text, Literal::Text("rsp:"), "Before every key."),
-    opt("timeout", TIME, Literal::Text("2s"), "For one answer of Redis."),
-])
-.later();
+    opt(
+        "redis",
+        Type::Text,
+        NONE,
+        "Where it is: `redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, \
+         `unix:/PATH[?db=N&user=…&pass=…]`, `redis-sentinel://[…@]HOST[:PORT],…/MAIN[/DATABASE]` or \
+         `redis+cluster://[…@]HOST[:PORT],…`. User and password are percent-encoded; they are in no message and no log.",
+    ),
+    opt(
+        "prefix",
+        Type::Text,
+        Literal::Text("rsp:"),
+        "Before every key and the name of every Redis channel; 64 bytes at most.",
+    ),
+    opt("timeout", Type::Duration(10, 60_000), Literal::Text("2s"), "For one answer of Redis."),
+]);
+
+const KIND: Type = Type::Other("\"memory\"", "\"memory\"");
 
 const CACHE_DISK: Constructor = statement(
     "cache_disk",

@@ -91,6 +91,18 @@ metrics! {
         "Commands for Redis: done, not done because it is away or too many wait (full), and unknown: sent and not answered";
     BROKER_WAITING = Gauge "rsp_broker_waiting" []
         "Commands that wait for an answer of Redis";
+    CHANNEL_SUBSCRIBERS = Gauge "rsp_channel_subscribers" ["transport"]
+        "Subscribers of channels";
+    CHANNEL_PUBLISHED = Counter "rsp_channel_published" []
+        "Messages that clients and functions wanted to publish";
+    CHANNEL_DELIVERED = Counter "rsp_channel_delivered" []
+        "Messages that were sent to a subscriber, or wait for it";
+    CHANNEL_DROPPED = Counter "rsp_channel_dropped" []
+        "Messages that slow subscribers missed";
+    CHANNEL_SLOW = Counter "rsp_channel_slow" []
+        "Subscribers that were disconnected because they were slow";
+    CHANNEL_RESUMES = Counter "rsp_channel_resumes" ["result"]
+        "Subscribers that came back with a position: everything after it was there (kept), or not (lost)";
 }
 
 /// What `doc/metrics.md` must hold.

@@ -4,6 +4,7 @@
 //! on the request path.
 //! **Invariant:** the number of names is bounded; beyond the bound all further names share the one named `_other`.
 
+mod channels;
 mod definition;
 mod render;
 mod series;
@@ -19,7 +20,10 @@ use std::{
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-pub use self::series::Series;
+pub use self::{
+    channels::{ChannelCounts, Transport},
+    series::Series,
+};
 
 /// Sites × upstreams that are counted apart: 200 bytes each without traffic, 1 to 4 KiB with it.
 const SERIES_MAX: usize = 100_000;
@@ -58,6 +62,8 @@ pub struct Metrics {
     pub auth: AuthCounts,
     /// The Redis that channels are at.
     pub broker: BrokerCounts,
+    /// What happens on channels.
+    pub channels: ChannelCounts,
 }
 
 /// What is counted of the Redis that channels are at.
@@ -257,6 +263,7 @@ impl Metrics {
             script_errors: Counter::default(),
             auth: AuthCounts::default(),
             broker: BrokerCounts::default(),
+            channels: ChannelCounts::default(),
         }
     }
 }

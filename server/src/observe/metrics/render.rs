@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{
-    AuthCounts, BrokerCounts, Metrics, Series,
+    AuthCounts, BrokerCounts, ChannelCounts, Metrics, Series, Transport,
     definition::{self as defined, Definition},
     series::Times,
 };
@@ -42,7 +42,8 @@ impl Collector for Metrics {
         page.counters(&defined::ACCESS_LOG_ERRORS, [([], self.access_log_errors.get())])?;
         page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])?;
         page.auth(&self.auth)?;
-        page.broker(&self.broker)
+        page.broker(&self.broker)?;
+        page.channels(&self.channels)
     }
 }
 
@@ -92,6 +93,17 @@ impl Page<'_> {
         ];
         self.counters(&defined::BROKER_COMMANDS, rows)?;
         self.gauges(&defined::BROKER_WAITING, [([], counts.waiting.get())])
+    }
+
+    fn channels(&mut self, counts: &ChannelCounts) -> fmt::Result {
+        let subscribers = Transport::ALL.map(|transport| ([transport.name()], counts.subscribers(transport).get()));
+        self.gauges(&defined::CHANNEL_SUBSCRIBERS, subscribers)?;
+        self.counters(&defined::CHANNEL_PUBLISHED, [([], counts.published.get())])?;
+        self.counters(&defined::CHANNEL_DELIVERED, [([], counts.delivered.get())])?;
+        self.counters(&defined::CHANNEL_DROPPED, [([], counts.dropped.get())])?;
+        self.counters(&defined::CHANNEL_SLOW, [([], counts.slow.get())])?;
+        let resumes = [(["kept"], counts.resumed.get()), (["lost"], counts.lost.get())];
+        self.counters(&defined::CHANNEL_RESUMES, resumes)
     }
 
     fn connections(&mut self, metrics: &Metrics) -> fmt::Result {

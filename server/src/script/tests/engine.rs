@@ -495,3 +495,22 @@ fn a_handler_of_the_file_is_checked_once_and_its_like_on_a_request_each_time() {
     assert!(!Arc::ptr_eq(&proxy("/x"), &proxy("/x")));
     assert_eq!(proxy("/"), proxy("/x"));
 }
+
+#[test]
+fn a_function_may_return_a_channel_whose_parameters_its_route_has() {
+    let story = story(
+        "local news, chat = channel { 'news', history = 5, subscribe = function() return true end }, channel 'chat:{room}'
+        site '*' (function(request) return if request.path == '/' then news else chat end)",
+    );
+    let channel = |path| match block_on(story.call(1, request(path, &[], Body::Empty))).outcome {
+        Ok(Outcome::Handler(Handler::Channel(channel))) => Ok(channel),
+        Ok(other) => panic!("{other:?}"),
+        Err(fault) => Err(fault),
+    };
+    let news = channel("/").unwrap();
+    assert_eq!((news.name.to_string().as_str(), news.rules.history, news.subscribe.is_some()), ("news", 5, true));
+    assert!(Arc::ptr_eq(&news, &channel("/").unwrap()));
+    let fault = channel("/x").unwrap_err();
+    assert_eq!(fault.kind, Kind::Script);
+    assert!(fault.cause.contains("nothing fills in {room} of `channel`"), "{fault}");
+}

@@ -1,9 +1,12 @@
 //! HTTP/1.1 towards clients, RFC 9112.
 
+mod answer;
+
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::{IpAddr, Ipv6Addr},
+    pin::Pin,
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -13,17 +16,16 @@ use http::{Method, StatusCode, Version};
 use rsp_core::{
     config::Networks,
     frame::http1::{self, Framing, RequestHead},
-    head::{self, Clientward, client_framing, write_client_response},
+    head,
 };
 use tokio::time::Instant;
 
+use self::answer::send;
 use super::Connection;
 use crate::{
-    dispatch::Answer,
     error::{Fault, Kind},
-    message::{Body, Client, Interim, Request, RequestId, SendFault, Sender, Slot, Upgrade, WireBody},
-    observe::http_date,
-    stream::{Buffer, Peer, tunnel},
+    message::{Body, Client, Interim, Request, RequestId, Slot, WireBody},
+    stream::{Buffer, Peer},
 };
 
 /// How long input is discarded after an answer that closes, so that a reset can't destroy it; and how much.
@@ -38,6 +40,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 enum After {
     /// The next request, of which some bytes may be here.
     Next(Option<Buffer>),
+    /// Another one's, whose whole life this is.
+    Taken(Pin<Box<dyn Future<Output = ()>>>),
     /// The end, with input that may be unread.
     Linger,
     /// The end.
@@ -58,6 +62,7 @@ pub async fn serve(connection: Connection) {
         match Box::pin(busy(&connection, &mut served)).await {
             After::Nothing if served == 0 => continue,
             After::Next(_) | After::Nothing => {}
+            After::Taken(life) => return life.await,
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
         }
@@ -305,120 +310,6 @@ fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
     let here = IpAddr::V6(Ipv6Addr::LOCALHOST);
     let stated = head::client_ip(here, &head.headers, |ip| ip == here || trust.contains(Some(ip)));
     (stated != here).then_some(stated)
-}
-
-/// Writes an answer. `slot` tells whether the request was read to its end; None: it was not understood.
-async fn send(connection: &Connection, answer: Answer, asked: &Asked, slot: Option<Rc<Slot>>) -> After {
-    let Answer { mut response, mut ticket, write_timeout } = answer;
-    let body = std::mem::replace(&mut response.body, Body::Empty);
-    let read_whole = slot.as_ref().is_some_and(|slot| slot.done.get());
-    let framing = client_framing(body.framing(), response.status, &asked.method, asked.version);
-    let keep_alive =
-        asked.keep_alive && read_whole && framing != Framing::UntilClose && !connection.worker.drain.has_begun();
-    let mut head = Sender::head_buffer();
-    write_client_response(
-        &mut head,
-        &Clientward {
-            status: on_the_wire(response.status),
-            headers: &response.headers,
-            framing,
-            content_length: response.stated_length.or_else(|| stated(&body, &asked.method)),
-            method: &asked.method,
-            version: asked.version,
-            keep_alive,
-            upgrade: response.upgrade.as_ref().map(|upgrade| &upgrade.protocol),
-            via: response.via,
-            date: http_date().as_bytes(),
-        },
-    );
-    let upgrade = response.upgrade.take();
-    let closes = !keep_alive && upgrade.is_none();
-    let mut sender = Sender::new(Rc::clone(&connection.wire), head, body, framing, write_timeout).closing(closes);
-    let sent = poll_fn(|cx| match sender.poll(cx) {
-        // Else only the next bytes of a silent source would meet a client that is gone.
-        Poll::Pending if connection.wire.poll_broken(cx).is_ready() => {
-            Poll::Ready(Err(SendFault::Sink(io::ErrorKind::ConnectionReset.into())))
-        }
-        sent => sent,
-    })
-    .await;
-    let bytes = sender.sent();
-    ticket.read(slot.as_ref().map_or(0, |slot| slot.bytes.take()));
-    match sent {
-        Ok(()) => {}
-        // Nothing is out yet, so the client can still be told.
-        Err(SendFault::Source(fault)) if bytes == 0 => {
-            let answer = Box::pin(connection.worker.fail(ticket, fault)).await;
-            return Box::pin(send(connection, answer, &Asked { keep_alive: false, ..asked.clone() }, slot)).await;
-        }
-        Err(e) => return cut(connection, e, framing, (ticket, response.status, bytes)),
-    }
-    drop(sender);
-    if let Some(upgrade) = upgrade {
-        let bytes = bytes + switch(connection, *upgrade, slot).await;
-        ticket.finish(response.status, bytes);
-        return After::Close;
-    }
-    ticket.finish(response.status, bytes);
-    let leftover = slot.and_then(|slot| slot.leftover.take());
-    match read_whole {
-        true if keep_alive => After::Next(leftover),
-        // A close with input unread is a reset, which may overtake the answer.
-        true if leftover.is_none() && (asked.is_last || !connection.wire.has_unread()) => After::Close,
-        _ => After::Linger,
-    }
-}
-
-/// 499 is a word of the log: a client that ended its direction inside its body reads a 400.
-fn on_the_wire(status: StatusCode) -> StatusCode {
-    if status.as_u16() == 499 { StatusCode::BAD_REQUEST } else { status }
-}
-
-/// The length that the answer to `HEAD` states for the body it leaves out.
-fn stated(body: &Body, method: &Method) -> Option<u64> {
-    match body.framing() {
-        Framing::Length(length) if *method == Method::HEAD => Some(length),
-        _ => None,
-    }
-}
-
-/// An answer that broke off ends as a cut, never as a clean end.
-fn cut(
-    connection: &Connection,
-    e: SendFault,
-    framing: Framing,
-    (mut ticket, status, bytes): (crate::dispatch::Ticket, StatusCode, u64),
-) -> After {
-    let fault = match e {
-        SendFault::Source(fault) => {
-            connection.worker.broke_off(&ticket, &fault);
-            fault.log(ticket.id());
-            fault
-        }
-        SendFault::Sink(e) if e.kind() == io::ErrorKind::TimedOut => {
-            Fault::new(Kind::ClientSlow, "the client did not read in time")
-        }
-        SendFault::Sink(e) => Fault::new(Kind::ClientGone, e.to_string()),
-    };
-    let stalled = fault.kind == Kind::ClientSlow;
-    ticket.failed(fault);
-    ticket.finish(status, bytes);
-    // Who reads nothing would leave megabytes with the kernel; who waits for a close would take it for the end.
-    if framing == Framing::UntilClose || stalled {
-        connection.wire.reset_on_close();
-    }
-    After::Close
-}
-
-/// Becomes a tunnel; returns the bytes that went to the client.
-async fn switch(connection: &Connection, upgrade: Upgrade, slot: Option<Rc<Slot>>) -> u64 {
-    let early = slot.and_then(|slot| slot.leftover.take()).unwrap_or_default();
-    let Upgrade { wire, leftover, silence, capacity, in_flight, .. } = upgrade;
-    let _counted = connection.worker.metrics.begin_tunnel();
-    wire.probe_peer();
-    let end = tunnel((&connection.wire, early), (&wire, leftover), capacity, silence).await;
-    drop(in_flight);
-    end.back
 }
 
 /// Ends our side first and discards input for a while.

@@ -1,0 +1,133 @@
+//! Who may publish, and what: by POST or over a WebSocket.
+
+use std::sync::Arc;
+
+use rsp_core::{
+    channel::{KEY_MAX, Message, Who},
+    config,
+    frame::websocket::CloseCode,
+};
+use serde_json::Value;
+
+use super::{encode::push_string, hub::Place};
+use crate::{
+    broker::{self, Receipt, Refused},
+    error::{Fault, Kind},
+};
+
+/// One client, as a publisher.
+pub struct Publisher {
+    /// Who it is.
+    pub who: Option<Arc<Who>>,
+}
+
+/// Why a message was not published.
+#[derive(Debug)]
+pub enum NotPublished {
+    /// This client may not.
+    Denied,
+    /// More bytes than `message_max`.
+    TooLarge,
+    /// It is not what it should be.
+    Malformed(&'static str),
+    /// The broker did not take it.
+    Broker(Refused),
+}
+
+impl NotPublished {
+    /// For whoever has a status to look at.
+    pub fn fault(&self) -> Fault {
+        let kind = match self {
+            Self::Denied => Kind::Forbidden,
+            Self::TooLarge => Kind::BodyTooLarge,
+            Self::Malformed(_) => Kind::Malformed,
+            Self::Broker(Refused::Full | Refused::Away) => Kind::BrokerAway,
+            Self::Broker(Refused::Unknown) => Kind::BrokerSlow,
+        };
+        Fault::new(kind, self.reason())
+    }
+
+    /// For a WebSocket without objects, which it ends.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Denied => CloseCode::POLICY,
+            Self::TooLarge => CloseCode::TOO_BIG,
+            Self::Malformed(_) => CloseCode::UNSUPPORTED,
+            Self::Broker(_) => CloseCode::TRY_LATER,
+        }
+    }
+
+    /// For a person.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied => "not allowed to publish here",
+            Self::TooLarge => "a message larger than allowed",
+            Self::Malformed(why) => why,
+            Self::Broker(Refused::Full) => "there are as many channels as may be",
+            Self::Broker(Refused::Away) => "the broker is away; nothing was published",
+            Self::Broker(Refused::Unknown) => "the broker did not answer; it may have been published",
+        }
+    }
+}
+
+impl Publisher {
+    /// Publishes a message, under a key only once.
+    pub async fn publish(
+        &self,
+        place: Place<'_>,
+        data: &[u8],
+        is_text: bool,
+        key: Option<&str>,
+    ) -> Result<Receipt, NotPublished> {
+        if place.spec.publish != config::Publish::Client {
+            return Err(NotPublished::Denied);
+        }
+        if data.len() > place.spec.message_max {
+            return Err(NotPublished::TooLarge);
+        }
+        if key.is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
+            return Err(NotPublished::Malformed("an idempotency key is 1 to 128 bytes"));
+        }
+        let message = Message { data: data.into(), is_text, time: broker::now(), by: self.who.clone() };
+        place.hub.metrics.channels.published.inc();
+        let published = place.hub.broker.publish(place.name, &place.spec.rules, message, key).await;
+        published.map_err(NotPublished::Broker)
+    }
+
+    /// Publishes what an object says, and returns the object that answers.
+    pub async fn publish_object(&self, place: Place<'_>, text: &[u8]) -> String {
+        let object: Value = serde_json::from_slice(text).unwrap_or_default();
+        let id = object.get("id").filter(|id| id.is_number() || id.is_string());
+        let outcome = match content(&object) {
+            Some((data, is_text)) => {
+                self.publish(place, &data, is_text, object.get("key").and_then(Value::as_str)).await
+            }
+            None => Err(NotPublished::Malformed("what is sent here is {\"data\":…,\"id\":n}")),
+        };
+        let mut answer = String::from("{\"event\":");
+        answer.push_str(if outcome.is_ok() { "\"ack\"" } else { "\"error\"" });
+        if let Some(id) = id {
+            answer.push_str(&format!(",\"id\":{id}"));
+        }
+        match outcome {
+            Ok(receipt) => answer.push_str(&format!(",\"position\":\"{}\"}}", receipt.position)),
+            Err(refused) => {
+                answer.push_str(&format!(",\"status\":{},\"reason\":", refused.fault().kind.status().as_u16()));
+                push_string(&mut answer, refused.reason());
+                answer.push('}');
+            }
+        }
+        answer
+    }
+}
+
+/// The message in an object, and whether it is text: `data` as it is if it is a string, else as JSON; or `base64`.
+fn content(object: &Value) -> Option<(Vec<u8>, bool)> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    match (object.get("data"), object.get("base64")) {
+        (Some(Value::String(text)), None) => Some((text.clone().into_bytes(), true)),
+        (Some(value), None) => Some((value.to_string().into_bytes(), true)),
+        (None, Some(Value::String(text))) => Some((STANDARD.decode(text).ok()?, false)),
+        _ => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! Frames on their way to one client: out at once where the kernel takes them, else in a bounded queue.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+
+use super::Wire;
+
+/// Frames that one system call takes.
+const PARTS: usize = 16;
+
+/// The writing side of a connection that many write to, each frame as a whole.
+///
+/// Frames are shared: a queue of them costs their references.
+pub struct Outbox {
+    wire: Rc<Wire>,
+    queue: RefCell<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    /// Bytes that are out.
+    sent: u64,
+    /// Whether part of the first frame is out.
+    begun: bool,
+    /// The connection broke.
+    broken: bool,
+    /// Called when a frame has to wait, and when the connection broke.
+    waker: Option<Waker>,
+}
+
+struct Frame {
+    bytes: Bytes,
+    /// Whether a slow client may miss it.
+    may_miss: bool,
+}
+
+/// A frame found no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+impl Outbox {
+    /// That of a connection.
+    pub fn new(wire: Rc<Wire>) -> Self {
+        Self { wire, queue: RefCell::default() }
+    }
+
+    /// Sends a frame that the client must get; a queue of `max` bytes takes no more, but an empty one takes any frame.
+    pub fn send(&self, frame: &Bytes, max: usize) -> Result<(), Full> {
+        self.push(frame, max, false)
+    }
+
+    /// Sends a frame that may be dropped for later ones.
+    pub fn offer(&self, frame: &Bytes, max: usize) -> Result<(), Full> {
+        self.push(frame, max, true)
+    }
+
+    fn push(&self, frame: &Bytes, max: usize, may_miss: bool) -> Result<(), Full> {
+        let mut queue = self.queue.borrow_mut();
+        if queue.broken {
+            return Ok(());
+        }
+        let mut rest = frame.clone();
+        if queue.frames.is_empty() {
+            match self.wire.write_now(frame) {
+                Ok(n) => {
+                    queue.sent += n as u64;
+                    queue.begun = n > 0 && n < frame.len();
+                    rest.advance(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => queue.broken = true,
+            }
+            if rest.is_empty() || queue.broken {
+                if queue.broken {
+                    queue.wake();
+                }
+                return Ok(());
+            }
+        } else if queue.bytes + frame.len() > max {
+            return Err(Full);
+        }
+        queue.bytes += rest.len();
+        queue.frames.push_back(Frame { bytes: rest, may_miss });
+        queue.wake();
+        Ok(())
+    }
+
+    /// Drops the oldest frames that may be missed and have not begun, until `bytes` find room; returns how many.
+    pub fn make_room(&self, bytes: usize, max: usize) -> usize {
+        let mut queue = self.queue.borrow_mut();
+        let mut over = (queue.bytes + bytes).saturating_sub(max);
+        let (before, mut index) = (queue.frames.len(), usize::from(queue.begun));
+        while over > 0 && index < queue.frames.len() {
+            if !queue.frames[index].may_miss {
+                index += 1;
+                continue;
+            }
+            let Some(frame) = queue.frames.remove(index) else { break };
+            queue.bytes -= frame.bytes.len();
+            over = over.saturating_sub(frame.bytes.len());
+        }
+        before - queue.frames.len()
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.borrow().bytes
+    }
+
+    /// Bytes that are out.
+    pub fn sent(&self) -> u64 {
+        self.queue.borrow().sent
+    }
+
+    /// The connection.
+    pub fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Calls the task that flushes, if it waits.
+    pub fn wake(&self) {
+        self.queue.borrow_mut().wake();
+    }
+
+    /// Writes what waits; ready when nothing does, or the connection broke. A wait without progress of `timeout` is an
+    /// error, too.
+    pub fn poll_flush(&self, cx: &mut Context<'_>, timeout: Duration) -> Poll<io::Result<()>> {
+        let mut queue = self.queue.borrow_mut();
+        while !queue.frames.is_empty() && !queue.broken {
+            let mut parts = [IoSlice::new(&[]); PARTS];
+            let count = queue.frames.len().min(PARTS);
+            for (part, frame) in parts.iter_mut().zip(&queue.frames) {
+                *part = IoSlice::new(&frame.bytes);
+            }
+            match self.wire.poll_write(cx, &parts[..count], Some(timeout)) {
+                Poll::Ready(Ok(n)) => queue.forget(n),
+                Poll::Ready(Err(e)) => {
+                    queue.broken = true;
+                    return Poll::Ready(Err(e));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if queue.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets the task be called at the next frame that has to wait, and when the connection broke.
+    pub fn register(&self, cx: &Context<'_>) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            queue.waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl Queue {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// `n` bytes more are out.
+    fn forget(&mut self, mut n: usize) {
+        self.sent += n as u64;
+        self.bytes -= n;
+        while let Some(first) = self.frames.front_mut() {
+            if n < first.bytes.len() {
+                first.bytes.advance(n);
+                self.begun |= n > 0;
+                return;
+            }
+            n -= first.bytes.len();
+            self.frames.pop_front();
+            self.begun = false;
+        }
+        // An idle connection holds no room for a queue.
+        self.frames = VecDeque::new();
+    }
+}
