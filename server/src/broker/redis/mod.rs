@@ -313,7 +313,27 @@ impl Shared {
         Err(Failure::Away)
     }
 
+    /// Looks back in as many answers as it takes: each has so many bytes only.
     async fn look(&self, op: &str, channel: &Name, rules: &Rules, look: Look) -> Result<(Past, Arc<str>), Refused> {
+        let (mut past, run) = self.look_once(op, channel, rules, look).await?;
+        let Look::Since(from, most) = look else { return Ok((past, run)) };
+        while !past.is_lost && past.items.len() < most {
+            let last = past.items.last().map_or(from, |item| item.position);
+            if last.offset >= past.end.offset {
+                break;
+            }
+            let (more, _) = self.look_once(op, channel, rules, Look::Since(last, most - past.items.len())).await?;
+            past.end = more.end;
+            if more.is_lost {
+                past.is_lost = true;
+                past.items.clear();
+            }
+            past.items.extend(more.items);
+        }
+        Ok((past, run))
+    }
+
+    async fn look_once(&self, op: &str, channel: &Name, rules: &Rules, look: Look) -> Result<(Past, Arc<str>), Refused> {
         let asked = self.ask(channel, |run| {
             let call = self.stream(op, channel, run, life(rules));
             let (call, count) = match look {
