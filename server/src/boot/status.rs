@@ -6,13 +6,16 @@ use rsp_core::config::{self, Config};
 use serde_json::{Value, json};
 
 use super::worker::Shared;
-use crate::upstream::Group;
+use crate::{broker::Server, observe::push_rfc3339, upstream::Group};
 
 /// Sites and upstreams that are listed, the busiest ones: more are counted only.
 const LISTED_MAX: usize = 1000;
 
 /// Endpoints of one upstream that are listed.
 const ENDPOINTS_MAX: usize = 256;
+
+/// Servers of a broker that are listed.
+const SERVERS_MAX: usize = 256;
 
 /// What the control thread knows of this rsp.
 pub struct Facts<'a> {
@@ -58,12 +61,29 @@ pub fn status(facts: &Facts<'_>) -> Value {
         // Whoever asks is none that is served.
         "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
         "tunnels": shared.metrics.tunnels_open.get(),
+        "broker": broker(facts),
         "listeners": listeners(facts),
         "sites": sites(facts),
         "sites_total": config.sites.len(),
         "upstreams": upstreams(facts, &groups),
         "upstreams_total": groups.len(),
     })
+}
+
+/// Where channels are, and whether that can be reached.
+fn broker(facts: &Facts<'_>) -> Value {
+    let server = |server: Server| {
+        let mut since = Vec::new();
+        push_rfc3339(&mut since, server.since);
+        json!({
+            "address": &*server.address,
+            "up": server.is_up,
+            "since": String::from_utf8_lossy(&since),
+            "last_error": server.last_error,
+        })
+    };
+    let servers: Vec<_> = facts.shared.broker.servers().into_iter().take(SERVERS_MAX).map(server).collect();
+    json!({ "kind": facts.shared.broker.kind(), "servers": servers })
 }
 
 fn reload(reload: &Reload) -> Value {

@@ -32,6 +32,19 @@ pub enum Broker {
     Redis(Box<Redis>),
 }
 
+/// A server that a broker is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Without user and password.
+    pub address: Box<str>,
+    /// Whether it can be reached.
+    pub is_up: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// Why it could not be reached, the last time.
+    pub last_error: Option<String>,
+}
+
 /// A publication that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -104,6 +117,22 @@ impl Broker {
         match self {
             Self::Memory(_) => std::future::pending().await,
             Self::Redis(redis) => redis.run_for_ever().await,
+        }
+    }
+
+    /// One word for what it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    /// The servers that it is at.
+    pub fn servers(&self) -> Vec<Server> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Redis(redis) => redis.servers(),
         }
     }
 

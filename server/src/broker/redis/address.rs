@@ -143,6 +143,10 @@ pub fn elsewhere(like: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo
 fn one(url: &str) -> Result<ConnectionInfo, String> {
     // The crate's words name no part of the URL.
     let info = url.into_connection_info().map_err(|e| format!("not a URL of Redis: {}", e.to_string().to_lowercase()))?;
+    if let ConnectionAddr::TcpTls { .. } = info.addr() {
+        // Fails where there is one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
     let settings: RedisConnectionInfo = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(settings))
 }

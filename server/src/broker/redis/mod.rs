@@ -41,7 +41,7 @@ use self::{
     script::{Call, millis},
     slots::Routes,
 };
-use super::{Inbox, Look, Name, Past, Receipt, Refused, Summary, now, random};
+use super::{Inbox, Look, Name, Past, Receipt, Refused, Server, Summary, now, random};
 use crate::observe::{BrokerCounts, Metrics};
 
 /// Subscribers that wait for a channel to be heard; more are refused.
@@ -132,6 +132,10 @@ impl Redis {
             }
         };
         let _ = timeout(LAST_LEAVES, leave).await;
+    }
+
+    pub(super) fn servers(&self) -> Vec<Server> {
+        self.shared.routes.load().nodes.iter().map(|node| node.health()).collect()
     }
 
     pub(super) fn bound(&self, channels_max: usize) {

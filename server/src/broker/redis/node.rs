@@ -17,7 +17,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::script::Call;
 use crate::{
-    broker::{Name, Refused},
+    broker::{Name, Refused, Server},
     observe::BrokerCounts,
 };
 
@@ -32,24 +32,13 @@ pub struct Node {
     /// For log lines.
     pub name: Box<str>,
     session: ArcSwapOption<Session>,
-    health: Mutex<Health>,
+    health: Mutex<Server>,
     /// Channels to subscribe to; as many as there are interests, and some twice.
     wanted: Mutex<VecDeque<Name>>,
     /// Channels that nobody wanted at a time.
     leaving: Mutex<VecDeque<(Instant, Name)>>,
     /// There is something to do.
     pub work: Notify,
-}
-
-/// How it is, for people.
-#[derive(Debug, Clone)]
-pub struct Health {
-    /// Whether it can be reached.
-    pub is_up: bool,
-    /// Since when.
-    pub since: SystemTime,
-    /// Why it could not, the last time.
-    pub last_error: Option<String>,
 }
 
 /// The time from a connection to its loss.
@@ -101,7 +90,7 @@ impl Node {
         Arc::new(Self {
             name: name.into(),
             session: ArcSwapOption::empty(),
-            health: Mutex::new(Health { is_up: false, since: SystemTime::now(), last_error: None }),
+            health: Mutex::new(Server { address: name.into(), is_up: false, since: SystemTime::now(), last_error: None }),
             wanted: Mutex::default(),
             leaving: Mutex::default(),
             work: Notify::new(),
@@ -126,7 +115,7 @@ impl Node {
     }
 
     /// How it is.
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> Server {
         lock(&self.health).clone()
     }
 
