@@ -8,6 +8,7 @@ mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
+mod broker_redis;
 mod connection;
 mod cors;
 mod error_pages;
