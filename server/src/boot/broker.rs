@@ -24,12 +24,13 @@ pub fn keep(broker: &Arc<Broker>) {
         return;
     }
     let broker = Arc::clone(broker);
-    let started = std::thread::Builder::new().name("rsp-broker".to_owned()).spawn(move || {
-        match tokio::runtime::LocalRuntime::new() {
-            Ok(runtime) => runtime.block_on(broker.run_for_ever()),
-            Err(e) => tracing::error!("no runtime for the broker: {e}"),
-        }
-    });
+    let started =
+        std::thread::Builder::new().name("rsp-broker".to_owned()).spawn(
+            move || match tokio::runtime::LocalRuntime::new() {
+                Ok(runtime) => runtime.block_on(broker.run_for_ever()),
+                Err(e) => tracing::error!("no runtime for the broker: {e}"),
+            },
+        );
     if let Err(e) = started {
         tracing::error!("no thread for the broker: {e}");
     }

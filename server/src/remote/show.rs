@@ -105,7 +105,12 @@ fn broker(status: &Value, look: Look) -> String {
         let is_up = server["up"] == true;
         let state = Cell::left(if is_up { "up" } else { "away" }.to_owned()).bad_if(!is_up);
         let error = server["last_error"].as_str().unwrap_or("-");
-        table.row([Cell::left(text(server, "address")), state, Cell::left(text(server, "since")), Cell::left(clean(error))]);
+        table.row([
+            Cell::left(text(server, "address")),
+            state,
+            Cell::left(text(server, "since")),
+            Cell::left(clean(error)),
+        ]);
     }
     table.draw(look)
 }

@@ -52,7 +52,8 @@ impl Target {
         };
         let port = if matches!(kind, Kind::Sentinel) { ":26379" } else { "" };
         let all = hosts.split(',').map(|host| {
-            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+            let has_port =
+                host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
             one(&format!("{base}://{user}{at}{host}{}/{database}", if has_port { "" } else { port }))
         });
         let all = all.collect::<Result<Vec<_>, _>>()?;
@@ -82,9 +83,7 @@ impl Target {
         match self {
             Self::Server(info) => info.addr().to_string(),
             Self::Master { name, .. } => format!("{name} (of sentinels)"),
-            Self::Cluster(all) => {
-                all.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(",")
-            }
+            Self::Cluster(all) => all.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(","),
         }
     }
 
@@ -129,12 +128,9 @@ enum Kind {
 /// The same server settings at another address, as a cluster names it.
 pub fn elsewhere(like: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
     let address = match like.addr() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-            host: host.to_owned(),
-            port,
-            insecure: *insecure,
-            tls_params: tls_params.clone(),
-        },
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
         _ => ConnectionAddr::Tcp(host.to_owned(), port),
     };
     like.clone().set_addr(address)
@@ -142,7 +138,8 @@ pub fn elsewhere(like: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo
 
 fn one(url: &str) -> Result<ConnectionInfo, String> {
     // The crate's words name no part of the URL.
-    let info = url.into_connection_info().map_err(|e| format!("not a URL of Redis: {}", e.to_string().to_lowercase()))?;
+    let info =
+        url.into_connection_info().map_err(|e| format!("not a URL of Redis: {}", e.to_string().to_lowercase()))?;
     if let ConnectionAddr::TcpTls { .. } = info.addr() {
         // Fails where there is one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

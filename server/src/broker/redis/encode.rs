@@ -80,8 +80,7 @@ fn record(flags: u8, time: Duration, who: Option<&Who>, data: &[u8]) -> Vec<u8> 
     let user = who.and_then(|who| who.user.as_deref());
     let info = who.and_then(|who| who.info.as_deref());
     let flag = |is_there: bool, flag| if is_there { flag } else { 0 };
-    let flags =
-        flags | flag(who.is_some(), HAS_WHO) | flag(user.is_some(), HAS_USER) | flag(info.is_some(), HAS_INFO);
+    let flags = flags | flag(who.is_some(), HAS_WHO) | flag(user.is_some(), HAS_USER) | flag(info.is_some(), HAS_INFO);
     let mut bytes = Vec::with_capacity(data.len() + 32);
     bytes.extend_from_slice(&[VERSION, flags]);
     bytes.extend_from_slice(&u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_be_bytes());

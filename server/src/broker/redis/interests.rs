@@ -42,7 +42,6 @@ pub enum Found {
 }
 
 /// All channels of interest.
-#[derive(Default)]
 pub struct Interests {
     all: Mutex<HashMap<Name, Interest>>,
     channels_max: AtomicUsize,
@@ -57,6 +56,12 @@ struct Interest {
     waiting: Vec<oneshot::Sender<()>>,
     /// None: nobody has been given a position yet.
     told: Option<Known>,
+}
+
+impl Default for Interests {
+    fn default() -> Self {
+        Self { all: Mutex::default(), channels_max: AtomicUsize::new(usize::MAX) }
+    }
 }
 
 impl Interests {
@@ -200,9 +205,8 @@ impl Interests {
     /// Of these channels, those that a node is to subscribe to.
     pub fn unheard(&self, node: &Arc<Node>, names: Vec<Name>) -> Vec<Name> {
         let all = self.lock();
-        let is_unheard = |name: &Name| {
-            all.get(name).is_some_and(|interest| !interest.is_heard && Arc::ptr_eq(&interest.node, node))
-        };
+        let is_unheard =
+            |name: &Name| all.get(name).is_some_and(|interest| !interest.is_heard && Arc::ptr_eq(&interest.node, node));
         names.into_iter().filter(is_unheard).collect()
     }
 
@@ -228,9 +232,8 @@ impl Interests {
     /// Forgets a channel if nobody wants it; true: the node is to unsubscribe.
     pub fn forget(&self, node: &Arc<Node>, name: &Name) -> bool {
         let mut all = self.lock();
-        let is_unwanted = all
-            .get(name)
-            .is_some_and(|interest| interest.listeners.is_empty() && Arc::ptr_eq(&interest.node, node));
+        let is_unwanted =
+            all.get(name).is_some_and(|interest| interest.listeners.is_empty() && Arc::ptr_eq(&interest.node, node));
         is_unwanted && all.remove(name).is_some_and(|interest| interest.is_heard)
     }
 

@@ -16,10 +16,12 @@ use rsp_core::channel::Position;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{
-    Shared, address::Target, encode,
+    address::Target,
     interests::{Found, Known},
+    listener::listener,
     node::{End, Node, Session, ping, send},
     own, script,
+    shared::Shared,
 };
 use crate::broker::{Name, random};
 
@@ -142,44 +144,6 @@ fn run_id(info: Value) -> String {
     };
     let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
     run.unwrap_or("unknown").trim().to_owned()
-}
-
-/// Hands what is heard to the workers.
-fn listener(
-    shared: &Arc<Shared>,
-    run: &Arc<str>,
-    end: &Arc<End>,
-    unsubscribed: &Arc<AtomicUsize>,
-) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
-    let (shared, run) = (Arc::downgrade(shared), Arc::clone(run));
-    let (end, unsubscribed) = (Arc::clone(end), Arc::clone(unsubscribed));
-    move |push| {
-        match push.kind {
-            PushKind::Message | PushKind::SMessage => {
-                let mut data = push.data.into_iter();
-                let (Some(Value::BulkString(name)), Some(Value::BulkString(bytes))) = (data.next(), data.next()) else {
-                    return Ok(());
-                };
-                let Some(shared) = shared.upgrade() else { return Ok(()) };
-                let Some(channel) = shared.names.channel(&name) else { return Ok(()) };
-                let heard = encode::heard(&bytes);
-                if heard.is_none() {
-                    shared.not_understood(&channel);
-                }
-                shared.interests.tell(&channel, heard, &run);
-            }
-            PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-                let was_due = unsubscribed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| due.checked_sub(1));
-                if was_due.is_err() {
-                    // A slot went to another node.
-                    end.because("unsubscribed by the server");
-                }
-            }
-            PushKind::Disconnection => end.because("closed by the server"),
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 impl Link<'_> {
@@ -335,8 +299,7 @@ impl Link<'_> {
             if names.is_empty() {
                 break;
             }
-            let gone: Vec<_> =
-                names.into_iter().filter(|name| self.shared.interests.forget(self.node, name)).collect();
+            let gone: Vec<_> = names.into_iter().filter(|name| self.shared.interests.forget(self.node, name)).collect();
             self.unsubscribe(&gone).await?;
         }
         let mut due = self.heard.len().div_ceil(ROUND);

@@ -4,10 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,17 +12,11 @@ use arc_swap::ArcSwapOption;
 use redis::{Pipeline, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
 use tokio::{sync::Notify, time::timeout};
 
-use super::script::Call;
+use super::{flight::Flight, script::Call};
 use crate::{
     broker::{Name, Refused, Server},
     observe::BrokerCounts,
 };
-
-/// Commands that wait for an answer; more are refused.
-const COMMANDS_MAX: usize = 10_000;
-
-/// Bytes of them.
-const BYTES_MAX: usize = 64 << 20;
 
 /// One server.
 pub struct Node {
@@ -57,13 +48,6 @@ pub struct End {
     notify: Notify,
 }
 
-/// What waits for answers, of all nodes.
-#[derive(Default)]
-pub struct Flight {
-    commands: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -90,7 +74,12 @@ impl Node {
         Arc::new(Self {
             name: name.into(),
             session: ArcSwapOption::empty(),
-            health: Mutex::new(Server { address: name.into(), is_up: false, since: SystemTime::now(), last_error: None }),
+            health: Mutex::new(Server {
+                address: name.into(),
+                is_up: false,
+                since: SystemTime::now(),
+                last_error: None,
+            }),
             wanted: Mutex::default(),
             leaving: Mutex::default(),
             work: Notify::new(),
@@ -295,31 +284,6 @@ impl End {
             }
             self.notify.notified().await;
         }
-    }
-}
-
-/// A place among what waits.
-struct Place<'a> {
-    flight: &'a Flight,
-    bytes: usize,
-    counts: &'a BrokerCounts,
-}
-
-impl Flight {
-    fn take<'a>(&'a self, bytes: usize, counts: &'a BrokerCounts) -> Option<Place<'a>> {
-        let commands = self.commands.fetch_add(1, Ordering::Relaxed);
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        counts.waiting.inc();
-        let place = Place { flight: self, bytes, counts };
-        (commands < COMMANDS_MAX && before + bytes <= BYTES_MAX).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.flight.commands.fetch_sub(1, Ordering::Relaxed);
-        self.flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.counts.waiting.dec();
     }
 }
 

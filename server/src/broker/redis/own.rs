@@ -19,6 +19,9 @@ pub const LIFE: Duration = Duration::from_secs(60);
 /// Leaves that wait to be sent; more are made up by comparing all members of their channel.
 const LEAVING_MAX: usize = 10_000;
 
+/// Members by id, as Redis keeps them.
+type Encoded = Vec<(Arc<str>, Vec<u8>)>;
+
 /// The members of this process.
 #[derive(Default)]
 pub struct Own {
@@ -111,7 +114,7 @@ impl Own {
     }
 
     /// A channel that is to be compared, and everybody who is there.
-    pub fn take_dirty(&self, is_there: impl Fn(&str) -> bool) -> Option<(Name, Vec<(Arc<str>, Vec<u8>)>)> {
+    pub fn take_dirty(&self, is_there: impl Fn(&str) -> bool) -> Option<(Name, Encoded)> {
         let mut state = self.lock();
         let (channel, members) =
             state.channels.iter_mut().find(|(channel, members)| members.doubts > 0 && is_there(channel))?;

@@ -85,7 +85,11 @@ impl Call {
     /// The command; with the code, for a server that doesn't know the script.
     pub fn command(&self, with_code: bool) -> Cmd {
         let mut command = if with_code { redis::cmd("EVAL") } else { redis::cmd("EVALSHA") };
-        if with_code { command.arg(self.script.code) } else { command.arg(&self.script.sha) };
+        if with_code {
+            command.arg(self.script.code)
+        } else {
+            command.arg(&self.script.sha)
+        };
         command.arg(self.keys.len()).arg(&self.keys);
         for argument in &self.arguments {
             command.arg(argument.as_slice());

@@ -6,12 +6,12 @@ use redis::{AsyncConnectionConfig, Client, ConnectionInfo, Value};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
-    Shared,
     address::{Target, elsewhere},
     link,
     names::SLOTS,
     node::Node,
     script,
+    shared::Shared,
 };
 
 /// Servers of a cluster that are used; the specification says that more than a thousand are too many.

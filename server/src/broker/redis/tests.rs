@@ -84,13 +84,7 @@ impl Process {
         self.publish_under(channel, text, &RULES, None)
     }
 
-    fn publish_under(
-        &self,
-        channel: &str,
-        text: &str,
-        rules: &Rules,
-        key: Option<&str>,
-    ) -> Result<Receipt, Refused> {
+    fn publish_under(&self, channel: &str, text: &str, rules: &Rules, key: Option<&str>) -> Result<Receipt, Refused> {
         let message = Message { data: text.as_bytes().into(), is_text: true, time: now(), by: None };
         self.run(self.broker.publish(&channel.into(), rules, message, key))
     }
@@ -118,8 +112,14 @@ impl Process {
         self.run(self.broker.read(&channel.into(), &RULES, look))
     }
 
+    /// As soon as Redis is there.
     fn since(&self, channel: &str, position: Position) -> Past {
-        self.read(channel, Look::Since(position, 100)).unwrap()
+        let mut past = None;
+        eventually(PATIENCE, || {
+            past = self.read(channel, Look::Since(position, 100)).ok();
+            past.is_some()
+        });
+        past.unwrap()
     }
 
     fn enter(&self, channel: &str, id: &str) -> Result<(), Refused> {

@@ -35,7 +35,10 @@ fn the_members_of_a_process_that_ends_leave_at_once() {
     one.subscribe("a").unwrap();
     two.enter("a", "you").unwrap();
     two.run(two.broker.end());
-    assert_eq!(one.told_until(|told| matches!(told, Told::Leave(_))), [Told::Join("you".into()), Told::Leave("you".into())]);
+    assert_eq!(
+        one.told_until(|told| matches!(told, Told::Leave(_))),
+        [Told::Join("you".into()), Told::Leave("you".into())]
+    );
     assert_eq!(redis.ask(&["EXISTS", "rsp:{a}:members", "rsp:{a}:nodes"]), "0");
 }
 

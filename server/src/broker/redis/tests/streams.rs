@@ -204,7 +204,7 @@ fn answers_of_any_kind_are_no_panic() {
             Value::Array(vec![Value::Int(3), Value::Int(4)]),
         ]),
     ] {
-        assert_eq!(super::super::past(answer, &RULES, look, now()), None);
+        assert_eq!(super::super::past::past(answer, &RULES, look, now()), None);
     }
 }
 
