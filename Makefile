@@ -3,7 +3,7 @@
 # Where cargo puts what it builds; benches and demos run the release binary.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo build test check needs bench bench-scenarios reference fuzz clean
+.PHONY: demo build test check needs bench bench-scenarios conformance reference fuzz clean
 
 demo: ## build release and run the demo; nothing to install
 	cargo build --release --locked --package rsp
@@ -42,6 +42,9 @@ bench: build ## rsp, nginx and HAProxy side by side; writes the table into bench
 bench-scenarios: build ## a million requests, slow readers, reloads and dying upstreams under load
 	scripts/install-test-needs bench
 	python3 bench/run.py --scenarios
+
+conformance: build ## Autobahn's test suite of WebSocket against rsp; needs a Python 2.7 with pip
+	scripts/conformance
 
 reference: ## write doc/reference.md, the manual pages, rsp.d.luau and doc/metrics.md anew from their tables
 	UPDATE=1 cargo test --package rsp-core --locked reference

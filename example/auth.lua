@@ -1,4 +1,4 @@
--- Who may pass: staff by name and password, members by what a login service says.
+-- Who may pass: staff by name and password, members by what a login service says, apps with a signed token.
 -- Try it: rsp check example/auth.lua
 
 listen "127.0.0.1:8080"
@@ -20,9 +20,17 @@ local members = auth {
   forward = { login, path = "/check", timeout = "2s", cache = "10s", copy = { "X-User" } },
 }
 
+-- Tokens that a login service signs with the other half of this key (that of the example is thrown away). With a shared
+-- secret of 32 bytes or more: jwt = { secret = env "TOKEN_SECRET" }.
+local apps = auth {
+  jwt = { key = "./tokens.pem", audience = "api" },
+}
+
 site "*" {
   ["/"]          = reply(200, "for everybody\n"),
   ["/login/*"]   = proxy(login),
   ["/staff/*"]   = { staff, proxy(app) },
   ["/members/*"] = { members, proxy(app) },
+  ["/api/*"]     = { apps, proxy(app) },
+  ["/whoami"]    = { apps, function(request) return reply(200, request.user .. "\n") end },
 }

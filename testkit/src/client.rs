@@ -12,6 +12,9 @@ use crate::{
     wire::{Framing, Head, Headers, Wire},
 };
 
+/// A `Sec-WebSocket-Key` like any other (RFC 6455 §1.3).
+pub(crate) const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
 /// One connection. Reads and writes that make no progress for ten seconds fail.
 #[derive(Debug)]
 pub struct Client {
@@ -45,6 +48,10 @@ pub enum End {
     /// The connection ended or was reset before the framing said so.
     Cut,
 }
+
+/// What is left of a body that is read piece by piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pieces(Framing);
 
 impl Response {
     /// The first header of that name.
@@ -138,6 +145,39 @@ impl Client {
             let (body, trailers, end) = self.read_body(framing);
             return Ok(Response { status, head, body, trailers, informational, end });
         }
+    }
+
+    /// The next final head, and how its body is to be read: piece by piece. An answer that is no 200 is read whole.
+    #[track_caller]
+    pub(crate) fn read_begun(&mut self) -> (Response, Pieces) {
+        let head = self.read_head();
+        let status = head.word(1).parse().unwrap_or_default();
+        let framing = head.framing(Framing::UntilClose);
+        let (body, trailers, end) = match status {
+            200 => (Vec::new(), Headers::default(), End::Cut),
+            _ => self.read_body(framing),
+        };
+        (Response { status, head, body, trailers, informational: Vec::new(), end }, Pieces(framing))
+    }
+
+    /// The next piece of a body, a chunk where there are chunks. None: its end.
+    pub(crate) fn read_piece(&mut self, Pieces(framing): &mut Pieces) -> io::Result<Option<Vec<u8>>> {
+        match framing {
+            Framing::Chunked => self.wire.chunk(),
+            Framing::UntilClose => Ok(Some(self.read_some()?).filter(|piece| !piece.is_empty())),
+            Framing::Length(left) => {
+                let mut piece = Vec::new();
+                *left -= self.wire.some(*left, &mut |_, data| piece.extend_from_slice(data))?;
+                Ok(Some(piece).filter(|piece| !piece.is_empty()))
+            }
+        }
+    }
+
+    /// What is there or comes next; nothing at the end.
+    pub(crate) fn read_some(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = Vec::new();
+        self.wire.some(u64::MAX, &mut |_, data| piece.extend_from_slice(data))?;
+        Ok(piece)
     }
 
     /// The next head alone, leaving its body to be read at the test's pace.

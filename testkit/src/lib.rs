@@ -11,6 +11,7 @@
 
 mod browser;
 mod client;
+mod event_stream;
 pub mod fastcgi;
 mod name_server;
 mod origin;
@@ -21,11 +22,14 @@ mod program;
 mod redis;
 mod rsp;
 mod socket;
+pub mod tokens;
 mod wait;
+mod websocket;
 mod wire;
 
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
+pub use event_stream::{EventStream, StreamEvent};
 pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
@@ -37,4 +41,5 @@ pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
+pub use websocket::{Message, WebSocket};
 pub use wire::{Head, Headers};

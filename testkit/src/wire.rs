@@ -129,13 +129,23 @@ impl Wire {
         Ok(())
     }
 
+    /// The next chunk of a chunked body; none at its end.
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let size = chunk_size(&self.line()?)?;
+        if size == 0 {
+            return self.trailers(&mut |_, _| ()).map(|_| None);
+        }
+        let mut chunk = Vec::new();
+        self.exactly(size, &mut |_, data| chunk.extend_from_slice(data))?;
+        self.line()?;
+        Ok(Some(chunk))
+    }
+
     fn chunks(&mut self, sink: Sink<'_>) -> io::Result<Headers> {
         loop {
             let line = self.line()?;
             sink(&line, b"");
-            let text = String::from_utf8_lossy(&line);
-            let digits = text.trim_end().split(';').next().unwrap_or_default();
-            let size = u64::from_str_radix(digits, 16).map_err(|_| io::Error::other(format!("chunk size {text:?}")))?;
+            let size = chunk_size(&line)?;
             if size == 0 {
                 return self.trailers(sink);
             }
@@ -179,4 +189,10 @@ impl Wire {
         self.buffer.extend_from_slice(&piece[..got]);
         Ok(got > 0)
     }
+}
+
+fn chunk_size(line: &[u8]) -> io::Result<u64> {
+    let text = String::from_utf8_lossy(line);
+    let digits = text.trim_end().split(';').next().unwrap_or_default();
+    u64::from_str_radix(digits, 16).map_err(|_| io::Error::other(format!("chunk size {text:?}")))
 }

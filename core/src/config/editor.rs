@@ -54,7 +54,11 @@ fn special(out: &mut String, constructor: &Constructor, table: &str) {
     let name = constructor.name;
     let declared = match name {
         "log" => format!("(options: {table}) -> ()"),
-        "channel" => format!("((name: string) -> Handler) & ((options: {table}) -> Handler)"),
+        // It is called, and has functions.
+        "channel" => format!(
+            "typeof(setmetatable({{}} :: ChannelFunctions, {{}} :: {{ __call: ((self: any, name: string) -> Handler) & \
+             ((self: any, options: {table}) -> Handler) }}))"
+        ),
         "errors" => format!("(pages: {}) -> ()", options::PAGES),
         "env" => "((name: string) -> string) & ((name: string, default: string) -> string)".to_owned(),
         _ => "(name: string) -> any".to_owned(),

@@ -226,6 +226,8 @@ impl<'a> Reader<'a> {
                 }
             },
             Type::Network => self.network(text, at),
+            // It may be a secret that belongs one table further in.
+            Type::Table(_) => self.wrong(of, "a string", at),
             _ => self.wrong(of, &quoted(), at),
         }
     }

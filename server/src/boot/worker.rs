@@ -15,7 +15,7 @@ use crate::{
     observe::Metrics,
     protocol::Origin,
     route::Snapshot,
-    script::{Engine, Sources},
+    script::{Engine, Services, Sources},
     upstream::Registry,
 };
 
@@ -84,7 +84,7 @@ pub fn spawn(number: usize, plan: Plan, shared: Shared) -> Result<Handle, String
             Err(e) => return drop(ready.send(Err(e.to_string()))),
         };
         runtime.block_on(async move {
-            match prepare(plan) {
+            match prepare(plan, &shared) {
                 Ok(current) => {
                     // The control thread waits for this.
                     let _ = ready.send(Ok(()));
@@ -106,11 +106,11 @@ fn unharmed<T>(prepare: impl FnOnce() -> Result<T, String>) -> Result<T, String>
     outcome.unwrap_or_else(|_| Err("a worker panicked over this config; please report it\n".to_owned()))
 }
 
-fn prepare(plan: Plan) -> Result<Current, String> {
+fn prepare(plan: Plan, shared: &Shared) -> Result<Current, String> {
     let engine = match plan.sources {
         None => None,
         Some(sources) => {
-            let engine = Rc::new(engine(&sources, &plan.snapshot)?);
+            let engine = Rc::new(engine(&sources, &plan.snapshot, shared)?);
             memory::give_back();
             Some(engine)
         }
@@ -118,8 +118,9 @@ fn prepare(plan: Plan) -> Result<Current, String> {
     Ok(Current { snapshot: plan.snapshot, engine })
 }
 
-fn engine(sources: &Arc<Sources>, snapshot: &Snapshot) -> Result<Engine, String> {
-    Engine::new(sources, &snapshot.config).map_err(|failed| failed.render())
+fn engine(sources: &Arc<Sources>, snapshot: &Snapshot, shared: &Shared) -> Result<Engine, String> {
+    let services = Services { broker: Arc::clone(&shared.broker), metrics: Arc::clone(&shared.metrics) };
+    Engine::new(sources, &snapshot.config, services).map_err(|failed| failed.render())
 }
 
 async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Message>) {
@@ -134,7 +135,7 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     while let Some(message) = messages.recv().await {
         match message {
             Message::Prepare(plan, answer) => {
-                let outcome = unharmed(|| prepare(plan)).map(|current| prepared = Some(current));
+                let outcome = unharmed(|| prepare(plan, &shared)).map(|current| prepared = Some(current));
                 // A control thread that gave up on the reload needs no answer.
                 let _ = answer.send(outcome);
             }

@@ -87,6 +87,17 @@ pub enum Refused {
     Unknown,
 }
 
+impl Refused {
+    /// For a person.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "there are as many channels as may be",
+            Self::Away => "the broker is away; nothing was published",
+            Self::Unknown => "the broker did not answer; it may have been published",
+        }
+    }
+}
+
 /// A channel as the admin API lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {

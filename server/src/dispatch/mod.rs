@@ -160,7 +160,7 @@ impl Worker {
             Ok(Found::Route(route, params)) => {
                 ticket.log_to(&route.site, request);
                 if route.site.errors_ask {
-                    ticket.ask_later(Asking::new(request, &params, current.engine.as_ref()));
+                    ticket.ask_later(Asking::new(request, &params, &route.site, current.engine.as_ref()));
                 }
                 if let Err(fault) = apply_limits(request, &route.site.limits) {
                     ticket.came_to(Place::Route(route));
@@ -177,7 +177,7 @@ impl Worker {
         };
         ticket.log_to(&site, request);
         if site.errors_ask {
-            ticket.ask_later(Asking::new(request, &Params::default(), current.engine.as_ref()));
+            ticket.ask_later(Asking::new(request, &Params::default(), &site, current.engine.as_ref()));
         }
         ticket.came_to(Place::Site(site));
         Err(refused)
@@ -192,8 +192,16 @@ impl Worker {
         mut request: Box<Request>,
         ticket: &mut Ticket,
     ) -> Result<Box<Response>, Refused> {
-        let context =
-            Context { pools: &self.pools, limits: &route.site.limits, params, metrics: &self.metrics, hub: &self.hub };
+        let context = Context {
+            pools: &self.pools,
+            limits: &route.site.limits,
+            params,
+            metrics: &self.metrics,
+            hub: &self.hub,
+            engine: &engine,
+            site: &route.site.name,
+            route: &route.pattern,
+        };
         let mut made = None;
         let mut passed = route.filters.len();
         for (index, filter) in route.filters.iter().enumerate() {
@@ -242,9 +250,8 @@ async fn authorize(
     context: &Context<'_>,
     ticket: &mut Ticket,
 ) -> Result<Pass, Fault> {
-    let mut user = None;
-    let pass = auth.inward(request, context, &mut user).await;
-    ticket.sent_by(user);
+    let pass = auth.inward(request, context).await;
+    ticket.sent_by(request.user.as_ref());
     pass
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, os::unix::ffi::OsStrExt, rc::Rc};
 
 use http::{HeaderValue, StatusCode, header};
 use rsp_core::{
+    auth::token,
     config::{ErrorPage, FunctionId, PageFile},
     route::{Params, Pattern},
 };
@@ -25,9 +26,19 @@ pub(super) struct Asking {
 
 impl Asking {
     /// None where the worker has no functions.
-    pub(super) fn new(request: &Request, params: &Params, engine: Option<&Rc<Engine>>) -> Option<Box<Self>> {
+    pub(super) fn new(
+        request: &Request,
+        params: &Params,
+        site: &SiteInfo,
+        engine: Option<&Rc<Engine>>,
+    ) -> Option<Box<Self>> {
         let engine = Rc::clone(engine?);
-        Some(Box::new(Self { request: request.without_body(), params: params.clone(), engine }))
+        let mut request = request.without_body();
+        // A page may show or log what was asked for.
+        if let Some(names) = &site.secrets {
+            token::remove(&mut request.head, names);
+        }
+        Some(Box::new(Self { request, params: params.clone(), engine }))
     }
 
     /// Asks the function; None, also where it fails, is the built-in page.
@@ -78,13 +89,15 @@ pub(super) fn reason(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
 
-/// The built-in page: short text, or JSON where that is preferred.
-pub(super) fn built_in(status: StatusCode, id: RequestId, prefers_json: bool) -> Response {
+/// The built-in page: short text, or JSON where that is preferred; `says` is what a filter has to say besides.
+pub(super) fn built_in(status: StatusCode, says: Option<&'static str>, id: RequestId, prefers_json: bool) -> Response {
     let (code, reason) = (status.as_u16(), reason(status));
     if prefers_json {
-        let body = format!("{{\"status\":{code},\"error\":\"{reason}\",\"request\":\"{id}\"}}\n");
+        let says = says.map(|says| format!(",\"reason\":\"{says}\"")).unwrap_or_default();
+        let body = format!("{{\"status\":{code},\"error\":\"{reason}\"{says},\"request\":\"{id}\"}}\n");
         let json = HeaderValue::from_static("application/json");
         return Response::new(status, body.into()).with(header::CONTENT_TYPE, json);
     }
-    Response::text(status, format!("{code} {reason}\nrequest {id}\n"))
+    let says = says.map(|says| format!(": {says}")).unwrap_or_default();
+    Response::text(status, format!("{code} {reason}{says}\nrequest {id}\n"))
 }

@@ -27,7 +27,7 @@ pub(super) fn respond_at_once(refused: Refused, ticket: &mut Ticket) -> Response
 /// What a function wrote, or the page of a file or the built-in one, with the fields that belong to the refusal.
 fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) -> Response {
     let status = status_of(&refused);
-    let response = written.unwrap_or_else(|| page_of(status, ticket));
+    let response = written.unwrap_or_else(|| page_of(status, says(&refused), ticket));
     let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Method(methods) => {
@@ -57,8 +57,15 @@ fn noted(fault: Fault, ticket: &mut Ticket) {
     ticket.failed(fault);
 }
 
-fn page_of(status: StatusCode, ticket: &Ticket) -> Response {
+fn says(refused: &Refused) -> Option<&'static str> {
+    match refused {
+        Refused::ByFilter(refusal) => refusal.says,
+        _ => None,
+    }
+}
+
+fn page_of(status: StatusCode, says: Option<&'static str>, ticket: &Ticket) -> Response {
     let (id, prefers_json) = (ticket.id(), ticket.prefers_json());
     let file = |site: &SiteInfo| page::from_file(site, status, id, prefers_json);
-    ticket.site().and_then(file).unwrap_or_else(|| page::built_in(status, id, prefers_json))
+    ticket.site().and_then(file).unwrap_or_else(|| page::built_in(status, says, id, prefers_json))
 }

@@ -7,6 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use rsp_core::{
+    auth::token,
     config::{ErrorPage, Limits},
     frame::http1::RequestHead,
 };
@@ -16,7 +17,7 @@ use super::page::Asking;
 use crate::{
     error::Fault,
     filter::Kept,
-    message::{Answered, Names, Request, RequestId, Response},
+    message::{Answered, Names, Request, RequestId, Response, User},
     observe::{Metrics, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
@@ -50,7 +51,7 @@ struct Logged {
     head: Option<RequestHead>,
     client: Option<std::net::IpAddr>,
     /// Who is known to have sent it.
-    user: Option<Box<str>>,
+    user: Option<Arc<User>>,
 }
 
 impl Ticket {
@@ -92,8 +93,12 @@ impl Ticket {
     /// Keeps what the site's log will show, before the request goes its way.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
         if site.access_log.is_on() {
-            let (head, client) = (Some(request.head.clone()), request.client.ip);
-            self.logged = Some(Box::new(Logged { head, client, user: None }));
+            let (mut head, client) = (request.head.clone(), request.client.ip);
+            // Here, and not where a token is looked for: a request that never gets there may have one, too.
+            if let Some(names) = &site.secrets {
+                token::mask(&mut head, names);
+            }
+            self.logged = Some(Box::new(Logged { head: Some(head), client, user: None }));
         }
     }
 
@@ -142,10 +147,10 @@ impl Ticket {
         }
     }
 
-    /// Keeps the name of whoever is known to have sent the request; of two, the one that was found out last.
-    pub(super) fn sent_by(&mut self, user: Option<Box<str>>) {
-        if let (Some(logged), Some(user)) = (&mut self.logged, user) {
-            logged.user = Some(user);
+    /// Keeps whoever is known to have sent the request.
+    pub(super) fn sent_by(&mut self, user: Option<&Arc<User>>) {
+        if let Some(logged) = &mut self.logged {
+            logged.user = user.cloned();
         }
     }
 
@@ -227,7 +232,7 @@ impl Ticket {
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
-            user: logged.user.as_deref(),
+            user: logged.user.as_ref().map(|user| &*user.name),
             time: SystemTime::now(),
             method: head.map_or("-", |head| head.method.as_str()),
             target: head.map_or(b"-", |head| head.target.as_bytes()),

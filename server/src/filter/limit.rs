@@ -51,7 +51,7 @@ impl Limit {
         let field =
             wait.map(|wait| (header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds(wait)).unwrap_or(u64::MAX))));
         let fault = Fault::new(Kind::Limited, cause);
-        Pass::Refuse(Box::new(Refusal { fault, status: self.limiter.spec().status, field }))
+        Pass::Refuse(Box::new(Refusal { fault, status: self.limiter.spec().status, field, says: None }))
     }
 }
 

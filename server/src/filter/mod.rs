@@ -64,6 +64,8 @@ pub struct Refusal {
     pub status: StatusCode,
     /// `Retry-After`, or a challenge.
     pub field: Option<(HeaderName, HeaderValue)>,
+    /// For the person before the client, on the built-in page; visible ASCII without quotes and backslashes.
+    pub says: Option<&'static str>,
 }
 
 /// What the filters of one request keep until the last byte of its answer is out: nothing, mostly, and then it is one

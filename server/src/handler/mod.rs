@@ -13,13 +13,14 @@ use std::{rc::Rc, sync::Arc};
 
 use rsp_core::{
     config::{self, FunctionId, Limits},
-    route::Params,
+    route::{Params, Pattern},
 };
 
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
     observe::Metrics,
+    script::{Engine, Visit},
     upstream::{Group, Pools, Registry},
 };
 
@@ -55,6 +56,19 @@ pub struct Context<'a> {
     pub metrics: &'a Metrics,
     /// The worker's subscribers.
     pub hub: &'a Rc<channel::Hub>,
+    /// The functions of the request's config.
+    pub engine: &'a Option<Rc<Engine>>,
+    /// The name of the request's site.
+    pub site: &'a Arc<str>,
+    /// The pattern of the request's route.
+    pub route: &'a Pattern,
+}
+
+impl<'a> Context<'a> {
+    /// Where the request got to, as functions see it.
+    pub fn visit(&self) -> Visit<'a> {
+        Visit { site: self.site, route: self.route, params: self.params }
+    }
 }
 
 impl Handler {
@@ -91,6 +105,11 @@ impl Handler {
             Self::Fastcgi(fastcgi) => Some(&fastcgi.group),
             _ => None,
         }
+    }
+
+    /// Whether it answers preflights itself.
+    pub fn answers_preflights(&self) -> bool {
+        matches!(self, Self::Channel(spec) if spec.origins.is_some())
     }
 
     /// Answers a request.

@@ -7,9 +7,12 @@ use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
 };
 
-use rsp_core::frame::http1::{Framing, RequestHead};
+use bytes::Bytes;
+use http::HeaderValue;
+use rsp_core::frame::http1::{Framing, RequestHead, Target};
 use tokio::time::Instant;
 
 use super::Body;
@@ -33,6 +36,17 @@ pub struct Request {
     pub scheme: &'static str,
     /// Where 1xx answers go.
     pub interim: Interim,
+    /// Who is known to have sent it, by `auth`; of two, the one that was found out last.
+    pub user: Option<Arc<User>>,
+}
+
+/// Whom a request is from, as far as `auth` found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name; empty where a token has none.
+    pub name: Arc<str>,
+    /// What a token says besides: JSON text, 4 KiB at most.
+    pub info: Option<Arc<str>>,
 }
 
 impl Request {
@@ -40,7 +54,32 @@ impl Request {
     pub fn without_body(&self) -> Self {
         let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
         let Self { head_bytes, client, id, received, scheme, .. } = *self;
-        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None }
+        let user = self.user.clone();
+        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None, user }
+    }
+
+    /// The same without its body, in memory of its own: it may be kept for days, and the buffer of its head may go.
+    pub fn to_keep(&self) -> Self {
+        let mut kept = self.without_body();
+        let head = &mut kept.head;
+        let target = head.target.as_bytes();
+        let length = head.headers.values().map(HeaderValue::len).sum::<usize>() + target.len();
+        let mut all = Vec::with_capacity(length);
+        all.extend_from_slice(target);
+        head.headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+        let mut all = Bytes::from(all);
+        // What was a target or a value is one still.
+        let target = Target::new(all.split_to(target.len()));
+        for value in head.headers.values_mut() {
+            if let Ok(own) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
+                *value = own;
+            }
+        }
+        if let Ok(target) = target {
+            head.target = target;
+        }
+        head.upgrade = None;
+        kept
     }
 }
 
@@ -67,6 +106,7 @@ impl Request {
             received: Instant::now(),
             scheme: "http",
             interim: Interim::None,
+            user: None,
         }
     }
 

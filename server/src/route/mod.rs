@@ -56,6 +56,8 @@ pub struct SiteInfo {
     pub errors: Option<Arc<ErrorPages>>,
     /// Whether one of them is a function, for which a copy of the request is kept.
     pub errors_ask: bool,
+    /// Parameters of queries that are in no log and on no error page, as tokens may be in them; None: none.
+    pub secrets: Option<Box<[Box<str>]>>,
 }
 
 /// One route, ready to run.
@@ -131,6 +133,8 @@ impl Snapshot {
             series: shared.metrics.series("", ""),
             errors_ask: config.errors.as_ref().is_some_and(|errors| errors.has_functions()),
             errors: config.errors.clone(),
+            // A request with a token may name a wrong host.
+            secrets: secrets(config.sites.iter().flat_map(|site| &site.routes)),
         });
         let groups = groups.0.into_values().collect();
         Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
@@ -146,6 +150,7 @@ impl Snapshot {
             series: shared.metrics.series("admin", ""),
             errors: None,
             errors_ask: false,
+            secrets: None,
         });
         let pattern = Pattern::parse("/*").map_err(|e| io::Error::other(e.to_string()))?;
         let route = Route {
@@ -175,10 +180,10 @@ impl Snapshot {
         }
     }
 
-    /// The route that a preflight asks about, if a filter of it answers preflights; else they are requests like others.
+    /// The route that a preflight asks about, if its handler or a filter of it answers preflights; else they are requests like others.
     pub fn find_preflight(&self, listener: &Address, host: &str, wanted: &Method, path: &Path<'_>) -> Option<Found> {
         match self.site(listener, host)?.table.find(wanted, path) {
-            Lookup::Found(found) if found.value.filters.iter().any(Filter::answers_preflights) => {
+            Lookup::Found(found) if found.value.answers_preflights() => {
                 Some(Found::Route(Arc::clone(found.value), found.params))
             }
             _ => None,
@@ -188,6 +193,12 @@ impl Snapshot {
     fn site(&self, listener: &Address, host: &str) -> Option<&Arc<Site>> {
         let own = if self.by_listener.is_empty() { None } else { self.by_listener.get(listener) };
         own.unwrap_or(&self.everywhere).find(host)
+    }
+}
+
+impl Route {
+    fn answers_preflights(&self) -> bool {
+        self.handler.answers_preflights() || self.filters.iter().any(Filter::answers_preflights)
     }
 }
 
@@ -201,6 +212,7 @@ impl Site {
             series: shared.metrics.series(&name, ""),
             errors_ask: spec.errors.as_ref().is_some_and(|errors| errors.has_functions()),
             errors: spec.errors.clone(),
+            secrets: secrets(&spec.routes),
             name,
         });
         let mut counted = Counted(vec![("".into(), Arc::clone(&info.series))]);
@@ -248,6 +260,20 @@ impl Route {
             pattern: spec.pattern.clone(),
         }
     }
+}
+
+/// The parameters in which these routes look for tokens.
+fn secrets<'a>(routes: impl IntoIterator<Item = &'a config::Route>) -> Option<Box<[Box<str>]>> {
+    let filters = routes.into_iter().flat_map(|route| &route.chain.filters);
+    let tokens = filters.filter_map(|filter| match filter {
+        config::Filter::Auth(auth) => match &**auth {
+            config::Auth::Jwt(tokens) => Some(tokens.place.query.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let names: std::collections::BTreeSet<_> = tokens.collect();
+    (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
 /// The running group of each upstream, by the address of its declaration, which the config keeps: the routes of a large

@@ -14,6 +14,7 @@ use rsp_core::config::{
 };
 
 use super::{
+    channels::Channels,
     convert::{Conversion, kind},
     recorder::Recorder,
     trouble::Raised,
@@ -33,6 +34,10 @@ pub(super) struct Handle {
 pub(super) fn install(lua: &Lua, globals: &mlua::Table, recorder: &Rc<Recorder>) -> mlua::Result<()> {
     for constructor in options::constructors().filter(|constructor| constructor.kind != Kind::Evaluation) {
         let recorder = Rc::clone(recorder);
+        if constructor.name == "channel" {
+            globals.raw_set(constructor.name, lua.create_userdata(Channels { recorder, constructor })?)?;
+            continue;
+        }
         let construct = move |lua: &Lua, arguments: MultiValue| construct(lua, &recorder, constructor, arguments);
         globals.raw_set(constructor.name, lua.create_function(construct)?)?;
     }
@@ -56,7 +61,7 @@ impl UserData for Handle {
     }
 }
 
-fn construct(
+pub(super) fn construct(
     lua: &Lua,
     recorder: &Rc<Recorder>,
     constructor: &'static Constructor,

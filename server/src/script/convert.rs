@@ -9,7 +9,7 @@ use rsp_core::config::{
     raw::{Entry, Item, Key, Span, Table, Value},
 };
 
-use super::{construct::Handle, recorder::Recorder, trouble::Raised};
+use super::{channels::Channels, construct::Handle, recorder::Recorder, trouble::Raised};
 
 /// Tables inside of tables; a table that holds itself ends here.
 const DEPTH_MAX: u32 = 32;
@@ -175,6 +175,7 @@ impl<'a> Conversion<'a> {
             LuaValue::Function(function) => self.function(function, span)?,
             LuaValue::UserData(data) => match data.borrow::<Handle>() {
                 Ok(handle) => Value::Made(handle.made()),
+                Err(_) if data.is::<Channels>() => return Err(named(span)),
                 Err(_) => return Err(Raised::error(span, "a request can't be part of a handler", "")),
             },
             other => {
@@ -186,8 +187,7 @@ impl<'a> Conversion<'a> {
 
     fn function(&self, function: &mlua::Function, span: Span) -> mlua::Result<Value> {
         if function.info().what == "C" {
-            let message = "a constructor must be called, not named";
-            return Err(Raised::error(span, message, "with its arguments, or with ()"));
+            return Err(named(span));
         }
         if self.recorder.serving.get() {
             let message = "a handler that is built while a request runs can't hold a function";
@@ -195,6 +195,10 @@ impl<'a> Conversion<'a> {
         }
         self.recorder.number(self.lua, function).map(Value::Function)
     }
+}
+
+fn named(span: Span) -> mlua::Error {
+    Raised::error(span, "a constructor must be called, not named", "with its arguments, or with ()")
 }
 
 /// What a person calls a value.

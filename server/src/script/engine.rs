@@ -20,6 +20,7 @@ use rsp_core::{
 
 use super::{
     call::Live,
+    channels::{self, Services},
     construct::Handle,
     convert::kind,
     evaluate::{self, Failed},
@@ -42,7 +43,7 @@ const COROUTINES_KEPT: usize = 128;
 ///
 /// Calls take turns where they wait for a body, so a file-level local may change between two lines that wait.
 pub struct Engine {
-    lua: Lua,
+    pub(super) lua: Lua,
     recorder: Rc<Recorder>,
     meter: Rc<Meter>,
     sources: Arc<Sources>,
@@ -75,12 +76,13 @@ impl Engine {
     /// Evaluates the config again, and keeps its functions.
     ///
     /// Errors: the evaluation fails now, or gives other functions than the first one.
-    pub fn new(sources: &Arc<Sources>, config: &Arc<Config>) -> Result<Self, Failed> {
+    pub fn new(sources: &Arc<Sources>, config: &Arc<Config>, services: Services) -> Result<Self, Failed> {
         let options = LuaOptions::new().thread_pool_size(COROUTINES_KEPT);
         let lua = Lua::new_with(StdLib::ALL_SAFE, options)
             .map_err(|error| Failed::without_place(format!("Lua did not start: {error}")))?;
         let recorder = evaluate::repeat(&lua, sources)?;
         recorder.serving.set(true);
+        channels::serve(&lua, Arc::clone(config), services);
         // Sites and routes are garbage here: only the functions and what they hold on to are kept.
         let _ = lua.gc_collect();
         let meter = Meter::install(&lua, &recorder, config.limits.script_cpu, config.limits.script_memory);
@@ -137,7 +139,7 @@ impl Engine {
         (request, page)
     }
 
-    async fn run<A: IntoLuaMulti>(
+    pub(super) async fn run<A: IntoLuaMulti>(
         &self,
         id: FunctionId,
         live: &Live,
@@ -209,7 +211,7 @@ impl Engine {
         self.config.upstreams.iter().find(|upstream| upstream.name == name).cloned()
     }
 
-    fn failed(&self, id: FunctionId, error: &mlua::Error) -> Fault {
+    pub(super) fn failed(&self, id: FunctionId, error: &mlua::Error) -> Fault {
         if let Some(fault) = trouble::fault(error) {
             return fault;
         }
@@ -221,7 +223,7 @@ impl Engine {
     }
 
     /// `function at site.lua:12`
-    fn name(&self, id: FunctionId) -> String {
+    pub(super) fn name(&self, id: FunctionId) -> String {
         let (file, line) = self.sources.functions.get(id.0 as usize).copied().unwrap_or_default();
         let span = Span { file, line, ..Span::default() };
         format!("function at {}", trouble::place(span, self.sources.texts()))

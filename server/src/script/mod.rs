@@ -4,7 +4,9 @@
 //! **Invariant:** no file, however wrong, and no function, however greedy, takes a worker down: time and memory of
 //! both are bounded, and what goes over becomes a diagnostic or a fault.
 
+mod ask;
 mod call;
+mod channels;
 mod construct;
 mod convert;
 mod engine;
@@ -21,6 +23,8 @@ mod sources;
 mod tests;
 mod trouble;
 
+pub use ask::{Admission, Verdict};
+pub use channels::Services;
 pub use engine::{Engine, Outcome, Visit};
 pub use evaluate::{Loaded, load, load_text};
 pub use files::{probe, read_file, real};

@@ -28,9 +28,9 @@ const BODY_DEFAULT: usize = 1 << 20;
 /// What stays as it is in a query (RFC 3986 §3.4), whose own encoding is kept.
 const QUERY: &AsciiSet = &PLAIN.remove(b'?').remove(b'%').remove(b'[').remove(b']');
 
-const FIELDS: [&str; 21] = [
-    "args", "body", "client", "cookies", "form", "headers", "host", "id", "json", "method", "params", "path", "peer",
-    "query", "raw_path", "route", "scheme", "site", "time", "tls", "version",
+const FIELDS: [&str; 23] = [
+    "args", "body", "client", "cookies", "form", "headers", "host", "id", "info", "json", "method", "params", "path",
+    "peer", "query", "raw_path", "route", "scheme", "site", "time", "tls", "user", "version",
 ];
 
 /// The `request` of a function.
@@ -95,22 +95,7 @@ impl UserData for RequestHandle {
                 Ok(table)
             })
         });
-        fields.add_field_method_get("client", |lua, this| {
-            this.0.with(|state| {
-                let client = &state.request.client;
-                let peer = client.peer_address();
-                // The port is the client's only where the peer is the client.
-                let port = peer.filter(|peer| client.ip == Some(peer.ip())).map(|peer| peer.port());
-                address(lua, client.ip, port)
-            })
-        });
-        fields.add_field_method_get("peer", |lua, this| {
-            this.0.with(|state| {
-                let peer = state.request.client.peer_address();
-                address(lua, peer.map(|peer| peer.ip()), peer.as_ref().map(SocketAddr::port))
-            })
-        });
-        fields.add_field_method_get("tls", |lua, this| this.0.with(|_| lua.create_table()));
+        add_sender(fields);
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
@@ -138,6 +123,38 @@ impl UserData for RequestHandle {
         });
         methods.add_meta_method(MetaMethod::ToString, |_, _, ()| Ok("request"));
     }
+}
+
+/// Whom a request is from: addresses, TLS, and what `auth` found out.
+fn add_sender<F: UserDataFields<RequestHandle>>(fields: &mut F) {
+    fields.add_field_method_get("client", |lua, this| {
+        this.0.with(|state| {
+            let client = &state.request.client;
+            let peer = client.peer_address();
+            // The port is the client's only where the peer is the client.
+            let port = peer.filter(|peer| client.ip == Some(peer.ip())).map(|peer| peer.port());
+            address(lua, client.ip, port)
+        })
+    });
+    fields.add_field_method_get("peer", |lua, this| {
+        this.0.with(|state| {
+            let peer = state.request.client.peer_address();
+            address(lua, peer.map(|peer| peer.ip()), peer.as_ref().map(SocketAddr::port))
+        })
+    });
+    fields.add_field_method_get("user", |lua, this| {
+        this.0.with(|state| match &state.request.user {
+            Some(user) => lua.create_string(&*user.name).map(LuaValue::String),
+            None => Ok(LuaValue::Nil),
+        })
+    });
+    fields.add_field_method_get("info", |lua, this| {
+        this.0.with(|state| match state.request.user.as_ref().and_then(|user| user.info.as_deref()) {
+            Some(info) => json::parse(lua, info.as_bytes()),
+            None => Ok(LuaValue::Nil),
+        })
+    });
+    fields.add_field_method_get("tls", |lua, this| this.0.with(|_| lua.create_table()));
 }
 
 /// Decoded and without dot segments, as routes see it.

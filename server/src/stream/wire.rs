@@ -145,6 +145,12 @@ impl Wire {
         self.socket.borrow().settle();
     }
 
+    /// Gives up the timers of past waits, for one who will wait without.
+    pub fn disarm(&self) {
+        self.reading.take();
+        self.writing.take();
+    }
+
     /// Lets the kernel find out whether the peer is still there.
     pub fn probe_peer(&self) {
         self.socket.borrow().probe_peer();

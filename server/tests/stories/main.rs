@@ -3,12 +3,25 @@
 
 mod auth_basic;
 mod auth_forward;
+mod auth_jwt;
+mod auth_jwt_secrecy;
 mod balance;
 mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
 mod broker_redis;
+mod channel;
+mod channel_functions;
+mod channel_guide;
+mod channel_history;
+mod channel_origins;
+mod channel_polls;
+mod channel_publishing;
+mod channel_slow;
+mod channel_streams;
+mod channel_upkeep;
+mod channel_websockets;
 mod connection;
 mod cors;
 mod error_pages;

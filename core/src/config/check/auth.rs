@@ -1,4 +1,4 @@
-//! `auth`: users and their hashes, or the server that is asked.
+//! `auth`: users and their hashes, or the server that is asked; tokens have a file of their own.
 
 use std::sync::Arc;
 
@@ -39,18 +39,22 @@ impl Checker<'_> {
     }
 
     fn one_auth(&mut self, made: &Made, settings: &Settings<'_>) -> Option<Auth> {
-        match (settings.raw("basic"), settings.raw("forward")) {
-            (Some((value, span)), None) => self.users(value, span).map(Auth::Basic),
-            (None, Some((value, span))) => self.forward(value, span).map(Auth::Forward),
-            (Some(_), Some((_, span))) => {
+        let kinds = ["basic", "jwt", "forward"].map(|kind| settings.given(kind));
+        let mut given = kinds.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some((_, Setting::Table(jwt), span)), None) => self.tokens(made, jwt, *span).map(Box::new).map(Auth::Jwt),
+            (Some(("basic", Setting::Raw(value), span)), None) => self.users(value, *span).map(Auth::Basic),
+            (Some(("forward", Setting::Raw(value), span)), None) => self.forward(value, *span).map(Auth::Forward),
+            (Some((first, ..)), Some((second, _, span))) => {
                 let label = "one of them; two `auth` in a route must both let a request pass";
-                self.reader.error(span, "`auth` has both `basic` and `forward`", label);
+                self.reader.error(*span, format!("`auth` has both `{first}` and `{second}`"), label);
                 None
             }
-            (None, None) => {
+            (Some(_), None) => None,
+            (None, _) => {
                 if made.arguments.entries.is_empty() {
                     let label = "for example auth { basic = \"./htpasswd\" }";
-                    self.reader.error(made.span, "`auth` needs `basic` or `forward`", label);
+                    self.reader.error(made.span, "`auth` needs `basic`, `jwt` or `forward`", label);
                 }
                 None
             }

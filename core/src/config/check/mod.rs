@@ -18,6 +18,7 @@ mod site;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod upstream;
 
 use std::{

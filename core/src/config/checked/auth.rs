@@ -5,13 +5,18 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 
 use super::Upstream;
-use crate::{auth::Users, frame::http1::Target};
+use crate::{
+    auth::{Tokens, Users},
+    frame::http1::Target,
+};
 
 /// `auth { … }`
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// `basic`: these users, by name and password (RFC 7617).
     Basic(Users),
+    /// `jwt`: whoever has a signed token (RFC 7519).
+    Jwt(Box<Tokens>),
     /// `forward`: whom another server lets pass.
     Forward(ForwardAuth),
 }

@@ -77,8 +77,8 @@ const LIMIT: Constructor = filter(
 const AUTH: Constructor = filter(
     "auth",
     "auth { basic = \"./htpasswd\" }",
-    "Who may pass: users by name and password, or whoever another server lets pass. One of them; of two `auth` in a \
-     route both must let a request pass.",
+    "Who may pass: users by name and password, whoever has a signed token, or whoever another server lets pass. One of \
+     them; of two `auth` in a route both must let a request pass.",
 )
 .options(&[
     opt(
@@ -88,7 +88,15 @@ const AUTH: Constructor = filter(
         "An htpasswd file, or a table of names and hashes; bcrypt and argon2. Read at start and at a reload. Others get \
          401 with the site's name as realm.",
     ),
-    opt("jwt", Type::Table(JWT), NONE, "A signed token.").later(),
+    opt(
+        "jwt",
+        Type::Table(JWT),
+        NONE,
+        "A signed token (JWT), looked for in `Authorization: Bearer`, in a cookie, in `Sec-WebSocket-Protocol` behind \
+         `bearer`, and in the query; the first one found counts. It has `secret`, `key` or `jwks`. A token needs `exp`; \
+         `exp` and `nbf` are checked with 5 s of leeway. Its `sub` and `info` are `request.user` and `request.info`. \
+         Others get 401 with the reason.",
+    ),
     opt(
         "forward",
         Type::Other("a table", "ForwardOptions"),
@@ -118,12 +126,36 @@ pub(in crate::config) const FORWARD: &[Opt] = &[
 ];
 
 const JWT: &[Opt] = &[
-    opt("secret", Type::Text, NONE, "A shared secret."),
-    opt("key", Type::Path, NONE, "A public key."),
-    opt("jwks", Type::Text, NONE, "The URL of a key set."),
-    opt("algorithms", LIST, NONE, "The algorithms taken."),
-    opt("issuer", Type::Text, NONE, "Who must have signed."),
-    opt("audience", Type::Text, NONE, "For whom it must be."),
+    opt("secret", Type::Text, NONE, "A shared secret of 32 bytes or more, for HS256; best from `env`."),
+    opt(
+        "key",
+        Type::Path,
+        NONE,
+        "A PEM file with a public key: RSA of 2048 to 8192 bits for RS256, EC P-256 for ES256. Read at start and at a \
+         reload.",
+    ),
+    opt(
+        "jwks",
+        Type::Path,
+        NONE,
+        "A JWKS file, not a URL: RSA and EC P-256 keys, 64 at most. The token's `kid` chooses among them; without one \
+         each key that fits is tried. Read at start and at a reload.",
+    ),
+    opt(
+        "algorithms",
+        ONE_OR_LIST,
+        Literal::Unset("those of the keys"),
+        "The algorithms taken, of `HS256`, `RS256` and `ES256`; each needs a key for it.",
+    ),
+    opt("issuer", Type::Text, NONE, "What the claim `iss` must be."),
+    opt("audience", Type::Text, NONE, "What the claim `aud` must be, or have in its list."),
+    opt("cookie", Type::Text, Literal::Text("token"), "The name of the cookie; cookies go on to the handler."),
+    opt(
+        "query",
+        Type::Text,
+        Literal::Text("token"),
+        "The name of the parameter. Handlers and upstreams don't see it, and the site's logs show `-` as its value.",
+    ),
 ];
 
 const CORS: Constructor = filter(

@@ -11,7 +11,6 @@ const REQUIRED: Literal = Literal::Unset("required");
 const UPSTREAM: Type = Type::Other("an upstream or an address", "Upstream | string");
 const LIST: Type = Type::Other("a list of strings", "{ string }");
 const VARIABLES: Type = Type::Other("a table of strings", "{ [string]: string }");
-const HOOK: Type = Type::Other("a function", "(request: Request) -> any");
 
 const fn handler(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
     Constructor::new(Kind::Handler, name, usage, doc)
@@ -208,21 +207,21 @@ const CHANNEL: Constructor = handler(
     opt("join_leave", Type::Bool, Literal::Bool(false), "Tell subscribers who comes and goes."),
     opt(
         "publish",
-        Type::Other("\"client\", \"server\" or a function", "string | (request: Request, message: string) -> any"),
+        Type::Other("\"client\", \"server\" or a function", "\"client\" | \"server\" | PublishFunction"),
         Literal::Text("client"),
         "Who may publish: `\"client\"` whoever may open the URL, `\"server\"` only the admin API, functions and other \
          handlers, or a function of the request and the message that returns true, false or another message.",
     ),
     opt(
         "subscribe",
-        HOOK,
+        Type::Other("a function", "SubscribeFunction"),
         Literal::Unset("whoever may open the URL"),
         "Who may subscribe: a function of the request that returns true, false or `{ user = …, info = … }`, which others \
          see with messages and presence. It guards history and presence too.",
     ),
     opt(
         "delete",
-        HOOK,
+        Type::Other("a function", "DeleteFunction"),
         Literal::Unset("the admin API only"),
         "Who may drop the history: a function of the request that returns true or false.",
     ),

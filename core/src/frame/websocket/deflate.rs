@@ -8,6 +8,9 @@ use super::{CloseCode, Fault, receive::too_big};
 /// What every compressed message ends with, and is sent without (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
+/// An empty final block: with it ends what is whole.
+const END: [u8; 5] = [1, 0, 0, 0xff, 0xff];
+
 /// Window of zlib at least; it knows no smaller one for raw data.
 const WINDOW_MIN: u8 = 9;
 
@@ -22,6 +25,8 @@ const STEP: usize = 4096;
 pub struct Deflate {
     /// Bits of the window that our messages are compressed with, 9 to 15.
     pub window: u8,
+    /// Whether the client set a bound to that window, which the answer must repeat, be it the largest (RFC 7692 §7.1.2.1).
+    pub window_asked: bool,
     /// Whether the client may refer to its earlier messages.
     pub client_takeover: bool,
 }
@@ -33,7 +38,7 @@ impl Deflate {
         if !self.client_takeover {
             answer.push_str("; client_no_context_takeover");
         }
-        if self.window < WINDOW_MAX {
+        if self.window_asked {
             answer.push_str(&format!("; server_max_window_bits={}", self.window));
         }
         answer
@@ -42,20 +47,20 @@ impl Deflate {
 
 /// The first of a client's offers (`Sec-WebSocket-Extensions`, one field a value) that can be agreed on.
 pub fn negotiate<'a>(offers: impl IntoIterator<Item = &'a str>) -> Option<Deflate> {
-    offers.into_iter().flat_map(|field| field.split(',')).find_map(offer)
+    offers.into_iter().flat_map(|field| split(field, ',')).find_map(offer)
 }
 
 /// One offer; None: another extension, or parameters that RFC 7692 §7.1 doesn't allow.
 fn offer(text: &str) -> Option<Deflate> {
-    let mut parts = text.split(';').map(str::trim);
+    let mut parts = split(text, ';');
     if !parts.next()?.eq_ignore_ascii_case("permessage-deflate") {
         return None;
     }
-    let mut agreed = Deflate { window: WINDOW_MAX, client_takeover: false };
+    let mut agreed = Deflate { window: WINDOW_MAX, window_asked: false, client_takeover: false };
     let mut seen = [false; 4];
     for part in parts {
         let (name, value) = match part.split_once('=') {
-            Some((name, value)) => (name.trim_end(), Some(value.trim_start().trim_matches('"'))),
+            Some((name, value)) => (trim(name), Some(unquoted(trim(value))?)),
             None => (part, None),
         };
         let index = match name.to_ascii_lowercase().as_str() {
@@ -64,6 +69,7 @@ fn offer(text: &str) -> Option<Deflate> {
             "server_max_window_bits" => {
                 // 8 can't be had of zlib for raw data, so that offer is declined.
                 agreed.window = bits(value?).filter(|bits| *bits >= WINDOW_MIN)?;
+                agreed.window_asked = true;
                 2
             }
             "client_max_window_bits" => {
@@ -79,6 +85,33 @@ fn offer(text: &str) -> Option<Deflate> {
         }
     }
     Some(agreed)
+}
+
+/// Parts between separators that don't stand in quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text.split(move |character| {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '"' => is_quoted = !is_quoted,
+            '\\' => is_escaped = is_quoted,
+            _ => return !is_quoted && character == separator,
+        }
+        false
+    });
+    parts.map(trim)
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// The content of a value that may stand in quotes (RFC 6455 §9.1).
+fn unquoted(value: &str) -> Option<&str> {
+    match value.strip_prefix('"') {
+        Some(value) => value.strip_suffix('"'),
+        None => Some(value),
+    }
 }
 
 /// 8 to 15, without a leading zero.
@@ -100,10 +133,13 @@ impl Deflater {
         Self { state: Compress::new_with_window_bits(Compression::fast(), false, window) }
     }
 
-    /// The payload of a compressed message; None where that would not be shorter.
+    /// The payload of a compressed message; None where that would not be shorter. Each call clears a table of 128 KiB (2 µs),
+    /// so that short messages are not worth it.
     pub fn deflate(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         self.state.reset();
-        let mut out = Vec::with_capacity(payload.len() / 2 + STEP);
+        // What noise can grow to. Even then the output is taken to its end: zlib-rs 0.6 keeps its place in what is left,
+        // whatever is reset, and panics when there is no more room for the next message.
+        let mut out = Vec::with_capacity(payload.len() + payload.len() / 7 + 64);
         loop {
             let given = usize::try_from(self.state.total_in()).ok()?;
             self.state.compress_vec(payload.get(given..)?, &mut out, FlushCompress::Sync).ok()?;
@@ -122,58 +158,91 @@ impl Deflater {
 /// Decompresses what a peer sends.
 #[derive(Debug)]
 pub struct Inflater {
-    /// None between messages: 40 KiB that an idle connection doesn't hold.
-    state: Option<Box<Decompress>>,
+    /// None between messages without takeover: some 40 KiB that an idle connection doesn't hold.
+    stream: Option<Box<Stream>>,
     takeover: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    state: Decompress,
+    /// Whether nothing came since its beginning, or since a final block.
+    is_fresh: bool,
 }
 
 impl Inflater {
     /// For what was agreed on; it takes any window of the client's.
     pub fn new(agreed: &Deflate) -> Self {
-        Self { state: None, takeover: agreed.client_takeover }
+        Self { stream: None, takeover: agreed.client_takeover }
     }
 
-    /// A whole message of at most `max` bytes.
-    pub(super) fn inflate(&mut self, payload: &[u8], max: usize) -> Result<Vec<u8>, Fault> {
-        let mut state = self.state.take().unwrap_or_else(|| Box::new(Decompress::new(false)));
-        let mut out = Vec::new();
-        for part in [payload, &TAIL] {
-            fill(&mut state, part, &mut out, max)?;
+    #[cfg(test)]
+    pub(super) fn holds_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Decompresses the next piece of a message behind what is in `out`, which grows to `max` at most.
+    pub(super) fn inflate(&mut self, piece: &[u8], is_last: bool, out: &mut Vec<u8>, max: usize) -> Result<(), Fault> {
+        let stream = self.stream.get_or_insert_with(Stream::new);
+        stream.fill(piece, out, max)?;
+        if !is_last {
+            return Ok(());
         }
-        if self.takeover {
-            self.state = Some(state);
+        let length = out.len();
+        // After a final block nothing is missing, though RFC 7692 §7.2.3.4 wants the beginning of another one.
+        if !stream.is_fresh {
+            stream.fill(&TAIL, out, max)?;
         }
-        Ok(out)
+        let mut is_whole = true;
+        if !self.takeover {
+            // A stream can end between two blocks only; this was its last message.
+            if !stream.is_fresh {
+                stream.fill(&END, out, max)?;
+            }
+            is_whole = stream.is_fresh;
+            self.stream = None;
+        }
+        // None of these bytes may have been missing from a block that was cut short.
+        if is_whole && out.len() == length { Ok(()) } else { Err(invalid()) }
     }
 }
 
-/// Decompresses all of `input` behind what is in `out`, which grows to `max` at most.
-fn fill(state: &mut Decompress, mut input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Fault> {
-    let invalid = || Fault { code: CloseCode::INVALID_DATA, reason: "compressed data that is none" };
-    loop {
-        if out.len() == out.capacity() {
-            // One byte more than allowed shows that there is more.
-            let room = (max + 1).saturating_sub(out.len()).min(out.len().max(STEP));
-            out.reserve_exact(room);
-        }
-        let (read, written) = (state.total_in(), out.len());
-        let status = state.decompress_vec(input, out, FlushDecompress::Sync).map_err(|_| invalid())?;
-        if out.len() > max {
-            return Err(too_big());
-        }
-        let read = usize::try_from(state.total_in() - read).unwrap_or(usize::MAX);
-        input = input.get(read..).unwrap_or_default();
-        match status {
-            // A final block ends the stream; a peer may do that, and what follows begins another one.
-            Status::StreamEnd => {
-                state.reset(false);
-                if input.is_empty() {
-                    return Ok(());
-                }
-            }
-            _ if input.is_empty() && out.len() < out.capacity() => return Ok(()),
-            _ if read == 0 && out.len() == written && out.len() < out.capacity() => return Err(invalid()),
-            _ => {}
-        }
+impl Stream {
+    fn new() -> Box<Self> {
+        Box::new(Self { state: Decompress::new(false), is_fresh: true })
     }
+
+    /// Decompresses all of `input`.
+    fn fill(&mut self, mut input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Fault> {
+        let mut is_more = false;
+        while !input.is_empty() || is_more {
+            if out.len() == out.capacity() {
+                // One byte more than allowed shows that there is more.
+                let room = max.saturating_add(1).saturating_sub(out.len()).min(out.len().max(STEP));
+                out.reserve_exact(room);
+            }
+            let (read, written) = (self.state.total_in(), out.len());
+            let status = self.state.decompress_vec(input, out, FlushDecompress::Sync).map_err(|_| invalid())?;
+            if out.len() > max {
+                return Err(too_big());
+            }
+            let read = usize::try_from(self.state.total_in() - read).unwrap_or(usize::MAX);
+            input = input.get(read..).unwrap_or_default();
+            // A full buffer may hide that there is more to come of what was read.
+            is_more = out.len() == out.capacity();
+            self.is_fresh = status == Status::StreamEnd;
+            if self.is_fresh {
+                // A peer may end the stream; what follows begins another one.
+                self.state.reset(false);
+                is_more = false;
+            } else if !input.is_empty() && read == 0 && out.len() == written && !is_more {
+                return Err(invalid());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid() -> Fault {
+    Fault { code: CloseCode::INVALID_DATA, reason: "compressed data that is none" }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Fault, Kind},
     filter::{Pass, Refusal},
-    message::Request,
+    message::{Request, User},
     observe::AuthCounts,
 };
 
@@ -38,19 +38,14 @@ impl Basic {
         Self { spec, challenge, known }
     }
 
-    pub(super) async fn inward(
-        &self,
-        request: &Request,
-        user: &mut Option<Box<str>>,
-        counts: &AuthCounts,
-    ) -> Result<Pass, Fault> {
+    pub(super) async fn inward(&self, request: &mut Request, counts: &AuthCounts) -> Result<Pass, Fault> {
         let Some(credentials) = credentials(&request.head.headers) else {
             return Ok(self.refuse("no credentials"));
         };
         let told = match self.look(&credentials, request)? {
             Verdict::Known => {
                 counts.cached.inc();
-                *user = Some(credentials.user().into());
+                request.user = named(&credentials);
                 return Ok(Pass::Go);
             }
             Verdict::Awaited(told) => told,
@@ -59,7 +54,7 @@ impl Basic {
         match waited {
             Ok(Ok(Some(()))) => {
                 counts.passed.inc();
-                *user = Some(credentials.user().into());
+                request.user = named(&credentials);
                 Ok(Pass::Go)
             }
             Ok(Ok(None)) => Ok(self.refuse("no such user, or another password")),
@@ -97,6 +92,7 @@ impl Basic {
             fault: Fault::new(Kind::Unauthorized, cause),
             status: StatusCode::UNAUTHORIZED,
             field: Some((WWW_AUTHENTICATE, self.challenge.clone())),
+            says: None,
         }))
     }
 }
@@ -106,6 +102,10 @@ enum Verdict {
     Known,
     /// Some(()): right; None: wrong; an error: given up.
     Awaited(oneshot::Receiver<Option<()>>),
+}
+
+fn named(credentials: &Credentials) -> Option<Arc<User>> {
+    Some(Arc::new(User { name: credentials.user().into(), info: None }))
 }
 
 fn full(cause: &'static str) -> Fault {

@@ -1,10 +1,11 @@
-//! `auth`: who may pass, by name and password or because another server says so.
+//! `auth`: who may pass, by name and password, by a signed token, or because another server says so.
 //!
 //! **Invariant:** whatever fails, nobody passes because of it.
 //! **Invariant:** no password is kept, and none is checked on a worker.
 
 mod basic;
 mod forward;
+mod jwt;
 mod kept;
 mod pool;
 
@@ -15,6 +16,7 @@ use rsp_core::config;
 use self::{
     basic::Basic,
     forward::{Copied, Forward},
+    jwt::Jwt,
     kept::{Kept, Secret},
     pool::Pool,
 };
@@ -35,6 +37,8 @@ const ANSWERS_MAX: usize = 16_384;
 pub enum Auth {
     /// By name and password.
     Basic(Basic),
+    /// By a signed token.
+    Jwt(Jwt),
     /// By another server.
     Forward(Forward),
 }
@@ -59,6 +63,7 @@ impl Auth {
     pub fn declared(spec: &Arc<config::Auth>, site: &str, known: &Arc<Known>, registry: &Registry) -> Self {
         match &**spec {
             config::Auth::Basic(_) => Self::Basic(Basic::new(Arc::clone(spec), site, Arc::clone(known))),
+            config::Auth::Jwt(_) => Self::Jwt(Jwt::new(Arc::clone(spec), site)),
             config::Auth::Forward(forward) => {
                 Self::Forward(Forward::new(forward, registry.declare(&forward.upstream), Arc::clone(known)))
             }
@@ -68,21 +73,17 @@ impl Auth {
     /// The running upstream that is asked.
     pub fn upstream(&self) -> Option<&Arc<Group>> {
         match self {
-            Self::Basic(_) => None,
+            Self::Basic(_) | Self::Jwt(_) => None,
             Self::Forward(forward) => Some(forward.group()),
         }
     }
 
-    /// Whether a request may pass; it sets the name of whoever is known to have sent it.
-    pub async fn inward(
-        &self,
-        request: &mut Request,
-        context: &Context<'_>,
-        user: &mut Option<Box<str>>,
-    ) -> Result<Pass, Fault> {
+    /// Whether a request may pass; it gets the user who is known to have sent it.
+    pub async fn inward(&self, request: &mut Request, context: &Context<'_>) -> Result<Pass, Fault> {
         let counts = &context.metrics.auth;
         let verdict = match self {
-            Self::Basic(basic) => basic.inward(request, user, counts).await,
+            Self::Basic(basic) => basic.inward(request, counts).await,
+            Self::Jwt(jwt) => Ok(jwt.inward(request, counts)),
             Self::Forward(forward) => forward.inward(request, context).await,
         };
         match &verdict {

@@ -5,22 +5,30 @@
 //! | `GET` with `Upgrade: websocket` | a WebSocket |
 //! | `GET`, `Accept: text/event-stream` | an event stream |
 //! | `GET`, `Accept: application/x-ndjson` | an object a line, without end |
+//! | `GET` otherwise | a poll: it is held until there is a message |
+//! | `GET ?history=N`, `GET ?presence` | objects |
 //! | `POST` | a publication |
+//! | `DELETE` | the end of the history, where a function allows it |
 //!
 //! **Invariant:** a subscriber sees every message of an epoch after its position once and in order, or is told that some
 //! are lost; one that does not read costs its queue, and nobody waits for it.
 
+mod access;
 mod encode;
+mod gate;
 mod hub;
+mod json;
 mod look_back;
+mod poll;
 mod post;
 mod publish;
+mod query;
 mod stream;
 mod subscriber;
 mod websocket;
 mod wheel;
 
-use std::{str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rsp_core::{
@@ -30,18 +38,19 @@ use rsp_core::{
 
 pub use self::hub::Hub;
 use self::{
+    access::Standing,
     encode::Format,
     hub::{LOOK_MAX, Place, Seat},
     look_back::Start,
-    publish::{NotPublished, Publisher},
+    query::{Wanted, accepted, since, wanted},
     subscriber::Subscriber,
     websocket::Offer,
 };
 use super::Context;
 use crate::{
-    broker::{self, Look, Name},
+    broker::{self, Look, Name, Refused},
     error::{Fault, Kind},
-    message::{Request, Response},
+    message::{Request, RequestId, Response},
     observe::Transport,
 };
 
@@ -63,51 +72,87 @@ pub async fn run(
 ) -> Result<Box<Response>, Fault> {
     let name = spec.name.fill(context.params);
     let name = name.map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
-    let visitor = Visitor { request, spec, name, context, who: None };
-    match visitor.request.head.method {
-        Method::GET if wants_websocket(&visitor.request) => visitor.websocket().await,
-        Method::GET if accepts(&visitor.request, "text/event-stream") => visitor.stream(Transport::EventStream).await,
-        Method::GET if accepts(&visitor.request, "application/x-ndjson") => visitor.stream(Transport::Lines).await,
-        Method::POST => visitor.post().await,
-        _ => Err(Fault::new(Kind::MethodNotAllowed, "not at a channel")),
+    let standing = Standing::of(spec, &request);
+    let id = request.id;
+    let mut answer = match standing.refuse(&request) {
+        Some(refusal) => refusal,
+        None if request.head.method == Method::OPTIONS => standing.options(spec),
+        None => match (Visitor { request, spec, name, context, who: None }).answer().await {
+            Ok(answer) => answer,
+            Err(fault) => shown(fault, &standing, id)?,
+        },
+    };
+    standing.write(spec, &mut answer.headers);
+    Ok(answer)
+}
+
+/// A page of a listed origin can read no error page, so it gets an answer of ours; all others get theirs of dispatch.
+fn shown(fault: Fault, standing: &Standing, id: RequestId) -> Result<Box<Response>, Fault> {
+    if !matches!(standing, Standing::Listed(_)) || matches!(fault.kind, Kind::Script | Kind::ClientGone) {
+        return Err(fault);
     }
+    fault.log(id);
+    let status = fault.kind.status();
+    let mut answer = refusal(status, &format!("request {id}"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(answer)
 }
 
 impl Visitor<'_> {
+    async fn answer(mut self) -> Result<Box<Response>, Fault> {
+        if matches!(self.request.head.method, Method::GET | Method::HEAD) {
+            self.admit().await?;
+        }
+        match self.request.head.method {
+            Method::GET if wants_websocket(&self.request) => self.websocket().await,
+            Method::GET | Method::HEAD => self.get().await,
+            Method::POST => self.post().await,
+            Method::DELETE if self.spec.delete.is_some() => self.delete().await,
+            _ => {
+                let answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "not at a channel, or not at this one");
+                Ok(Box::new(answer.with(header::ALLOW, access::methods(self.spec))))
+            }
+        }
+    }
+
+    async fn get(self) -> Result<Box<Response>, Fault> {
+        match (wanted(&self.request), accepted(&self.request)) {
+            (Ok(Wanted::History(count)), _) => self.history(count).await,
+            (Ok(Wanted::Presence), _) => self.presence().await,
+            (Ok(Wanted::Live), Some(transport)) if self.request.head.method == Method::HEAD => {
+                Ok(stream::head(transport))
+            }
+            (Ok(Wanted::Live), Some(transport)) => self.stream(transport).await,
+            (Ok(Wanted::Live), None) => self.poll().await,
+            (Err(why), _) => Ok(refusal(StatusCode::BAD_REQUEST, why)),
+        }
+    }
+
     async fn websocket(self) -> Result<Box<Response>, Fault> {
         let offer = match Offer::read(&self.request) {
             Ok(offer) => offer,
             Err(refusal) => return Ok(refusal),
         };
-        let since = match self.since() {
-            Ok(since) => since,
-            Err(_) => {
-                return Ok(Box::new(Response::text(
-                    StatusCode::BAD_REQUEST,
-                    "400 Bad Request: `since` is no position\n",
-                )));
-            }
-        };
+        let Ok(since) = since(&self.request) else { return Ok(no_position()) };
         let (seat, start) = match self.join(offer.format, Transport::WebSocket, since).await? {
             Some(joined) => joined,
             None => return Err(Fault::new(Kind::Malformed, "no connection to take over")),
         };
         if start.past.is_lost && matches!(offer.format, Format::Plain(_)) {
-            let gone = format!("410 Gone: what came after that position is lost; now it is {}\n", start.past.end);
-            return Ok(Box::new(Response::text(StatusCode::GONE, gone)));
+            let why = format!("what came after that position is lost; now it is {}", start.past.end);
+            return Ok(refusal(StatusCode::GONE, &why));
         }
-        Ok(offer.answer(seat, start, Publisher { who: self.who.clone() }))
+        Ok(offer.answer(seat, start, self.publisher()?))
     }
 
     async fn stream(self, transport: Transport) -> Result<Box<Response>, Fault> {
         let is_chunked = self.request.head.version == http::Version::HTTP_11;
-        let (format, since) = match (transport, self.since()) {
+        let (format, since) = match (transport, since(&self.request)) {
             (Transport::EventStream, since) => (Format::Events { is_chunked }, since.ok()),
             (_, Ok(since)) => (Format::Lines { is_chunked }, Some(since)),
-            (_, Err(_)) => {
-                let text = "400 Bad Request: `since` is no position\n";
-                return Ok(Box::new(Response::text(StatusCode::BAD_REQUEST, text)));
-            }
+            (_, Err(_)) => return Ok(no_position()),
         };
         // A browser gives up on a 400, so it is told that it missed something.
         let is_nonsense = since.is_none();
@@ -132,24 +177,13 @@ impl Visitor<'_> {
             None => Look::Latest(0),
         };
         let joined = self.context.hub.join(&self.name, subscriber, transport, look).await;
-        let (seat, past) = joined.map_err(|refused| NotPublished::Broker(refused).fault())?;
+        let (seat, past) = joined.map_err(not_now)?;
         let member = (self.spec.presence || self.spec.join_leave).then(|| Member {
             id: self.request.id.to_string().into(),
             who: self.who.clone(),
             since: broker::now(),
         });
         Ok(Some((seat, Start { past, member })))
-    }
-
-    /// Where the client was: `?since=`, `Last-Event-ID`; None: it begins at the end.
-    fn since(&self) -> Result<Option<Position>, rsp_core::channel::NotAPosition> {
-        let query = str::from_utf8(self.request.head.target.query().unwrap_or_default()).unwrap_or_default();
-        let parameter = query.split('&').find_map(|pair| pair.strip_prefix("since="));
-        let field = || self.request.head.headers.get("last-event-id").and_then(|value| value.to_str().ok());
-        match field().filter(|id| !id.is_empty()).or(parameter) {
-            None => Ok(None),
-            Some(text) => Position::from_str(text).map(Some),
-        }
     }
 
     fn place(&self) -> Place<'_> {
@@ -161,12 +195,22 @@ fn wants_websocket(request: &Request) -> bool {
     request.head.upgrade.as_ref().is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn accepts(request: &Request, kind: &str) -> bool {
-    let accepts = request.head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepts.flat_map(|value| value.split(',')).any(|accepted| {
-        let named = accepted.split(';').next().unwrap_or_default().trim();
-        named.eq_ignore_ascii_case(kind)
-    })
+/// A short answer to what can't be done, with its reason.
+fn refusal(status: StatusCode, why: &str) -> Box<Response> {
+    Box::new(Response::text(status, format!("{status}: {why}\n")))
+}
+
+fn no_position() -> Box<Response> {
+    refusal(StatusCode::BAD_REQUEST, "`since` or `Last-Event-ID` is no position")
+}
+
+/// The broker did not do what a subscriber or a look back needs.
+fn not_now(refused: Refused) -> Fault {
+    match refused {
+        Refused::Full => Fault::new(Kind::Full, "there are as many channels as `limits.channels` allows"),
+        Refused::Away => Fault::new(Kind::BrokerAway, "the broker is away"),
+        Refused::Unknown => Fault::new(Kind::BrokerSlow, "the broker did not answer"),
+    }
 }
 
 /// `X-Accel-Buffering: no`, for a proxy in front of us.

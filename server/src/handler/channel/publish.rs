@@ -9,16 +9,20 @@ use rsp_core::{
 };
 use serde_json::Value;
 
-use super::{encode::push_string, hub::Place};
+use super::{encode::push_string, gate::Gate, hub::Place};
 use crate::{
     broker::{self, Receipt, Refused},
     error::{Fault, Kind},
 };
 
-/// One client, as a publisher.
-pub struct Publisher {
+/// One client, as a publisher. It costs a pointer where nothing is known of the client and no function asked.
+pub struct Publisher(Option<Box<Particular>>);
+
+struct Particular {
     /// Who it is.
-    pub who: Option<Arc<Who>>,
+    who: Option<Arc<Who>>,
+    /// The function of the channel.
+    gate: Option<Gate>,
 }
 
 /// Why a message was not published.
@@ -32,13 +36,19 @@ pub enum NotPublished {
     Malformed(&'static str),
     /// The broker did not take it.
     Broker(Refused),
+    /// The function failed.
+    Function(Fault),
+    /// The function is of a config that is long gone; whoever comes again meets another one.
+    Outdated,
 }
 
 impl NotPublished {
     /// For whoever has a status to look at.
     pub fn fault(&self) -> Fault {
         let kind = match self {
+            Self::Function(fault) => return fault.clone(),
             Self::Denied => Kind::Forbidden,
+            Self::Outdated => Kind::Full,
             Self::TooLarge => Kind::BodyTooLarge,
             Self::Malformed(_) => Kind::Malformed,
             Self::Broker(Refused::Full | Refused::Away) => Kind::BrokerAway,
@@ -54,6 +64,8 @@ impl NotPublished {
             Self::TooLarge => CloseCode::TOO_BIG,
             Self::Malformed(_) => CloseCode::UNSUPPORTED,
             Self::Broker(_) => CloseCode::TRY_LATER,
+            Self::Function(_) => CloseCode::INTERNAL,
+            Self::Outdated => CloseCode::RESTART,
         }
     }
 
@@ -63,14 +75,21 @@ impl NotPublished {
             Self::Denied => "not allowed to publish here",
             Self::TooLarge => "a message larger than allowed",
             Self::Malformed(why) => why,
-            Self::Broker(Refused::Full) => "there are as many channels as may be",
-            Self::Broker(Refused::Away) => "the broker is away; nothing was published",
-            Self::Broker(Refused::Unknown) => "the broker did not answer; it may have been published",
+            Self::Broker(refused) => refused.reason(),
+            // Why is for the log only.
+            Self::Function(_) => "a function of the channel failed",
+            Self::Outdated => "come back",
         }
     }
 }
 
 impl Publisher {
+    /// A client as far as it is known, behind its channel's function.
+    pub fn new(who: Option<Arc<Who>>, gate: Option<Gate>) -> Self {
+        let is_particular = who.is_some() || gate.is_some();
+        Self(is_particular.then(|| Box::new(Particular { who, gate })))
+    }
+
     /// Publishes a message, under a key only once.
     pub async fn publish(
         &self,
@@ -79,23 +98,37 @@ impl Publisher {
         is_text: bool,
         key: Option<&str>,
     ) -> Result<Receipt, NotPublished> {
-        if place.spec.publish != config::Publish::Client {
-            return Err(NotPublished::Denied);
-        }
+        let gate = self.0.as_ref().and_then(|particular| particular.gate.as_ref());
+        let gate = match (place.spec.publish, gate) {
+            (config::Publish::Client, _) => None,
+            (config::Publish::Function(_), Some(gate)) => Some(gate),
+            (config::Publish::Function(_) | config::Publish::Server, _) => return Err(NotPublished::Denied),
+        };
         if data.len() > place.spec.message_max {
             return Err(NotPublished::TooLarge);
         }
         if key.is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
             return Err(NotPublished::Malformed("an idempotency key is 1 to 128 bytes"));
         }
-        let message = Message { data: data.into(), is_text, time: broker::now(), by: self.who.clone() };
+        let other = match gate {
+            None => None,
+            // Boxed, so that those without a function don't pay for its state.
+            Some(gate) => Box::pin(gate.judge(data, &place.hub.metrics)).await?,
+        };
+        if other.as_ref().is_some_and(|other| other.len() > place.spec.message_max) {
+            return Err(NotPublished::TooLarge);
+        }
+        let is_text = is_text && other.as_ref().is_none_or(|other| str::from_utf8(other).is_ok());
+        let data = other.as_deref().unwrap_or(data);
+        let by = self.0.as_ref().and_then(|particular| particular.who.clone());
+        let message = Message { data: data.into(), is_text, time: broker::now(), by };
         place.hub.metrics.channels.published.inc();
         let published = place.hub.broker.publish(place.name, &place.spec.rules, message, key).await;
         published.map_err(NotPublished::Broker)
     }
 
-    /// Publishes what an object says, and returns the object that answers.
-    pub async fn publish_object(&self, place: Place<'_>, text: &[u8]) -> String {
+    /// Publishes what an object says, and returns the object that answers; none where the client has to come again.
+    pub async fn publish_object(&self, place: Place<'_>, text: &[u8]) -> Option<String> {
         let object: Value = serde_json::from_slice(text).unwrap_or_default();
         let id = object.get("id").filter(|id| id.is_number() || id.is_string());
         let outcome = match content(&object) {
@@ -104,6 +137,9 @@ impl Publisher {
             }
             None => Err(NotPublished::Malformed("what is sent here is {\"data\":…,\"id\":n}")),
         };
+        if matches!(outcome, Err(NotPublished::Outdated)) {
+            return None;
+        }
         let mut answer = String::from("{\"event\":");
         answer.push_str(if outcome.is_ok() { "\"ack\"" } else { "\"error\"" });
         if let Some(id) = id {
@@ -117,7 +153,7 @@ impl Publisher {
                 answer.push('}');
             }
         }
-        answer
+        Some(answer)
     }
 }
 

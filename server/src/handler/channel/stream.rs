@@ -32,17 +32,23 @@ const COME_BACK: Duration = Duration::from_secs(1);
 
 /// The answer whose body are the events.
 pub fn answer(transport: Transport, seat: Seat, start: Start) -> Box<Response> {
+    let mut response = head(transport);
+    let lead = move |line: Line| -> Pin<Box<dyn Future<Output = u64>>> { Box::pin(lead(seat, Box::new(start), line)) };
+    response.takeover = Some(Box::new(Takeover::Session(Session { protocol: None, lead: Box::new(lead) })));
+    response
+}
+
+/// The same without events.
+pub fn head(transport: Transport) -> Box<Response> {
     let kind = match transport {
         Transport::EventStream => "text/event-stream",
         _ => "application/x-ndjson",
     };
     let (name, value) = UNBUFFERED;
-    let mut response = Response::new(StatusCode::OK, Body::Empty)
+    let response = Response::new(StatusCode::OK, Body::Empty)
         .with(header::CONTENT_TYPE, HeaderValue::from_static(kind))
         .with(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"))
         .with(name, value);
-    let lead = move |line: Line| -> Pin<Box<dyn Future<Output = u64>>> { Box::pin(lead(seat, Box::new(start), line)) };
-    response.takeover = Some(Box::new(Takeover::Session(Session { protocol: None, lead: Box::new(lead) })));
     Box::new(response)
 }
 

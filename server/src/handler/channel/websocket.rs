@@ -107,7 +107,7 @@ impl Offer {
                 head_length: 0,
                 write_timeout: line.write_timeout,
             };
-            Box::pin(conversation.lead(start))
+            Box::pin(lead(conversation, start))
         };
         let session = Session { protocol: Some(HeaderValue::from_static("websocket")), lead: Box::new(lead) };
         response.takeover = Some(Box::new(Takeover::Session(session)));
@@ -149,20 +149,24 @@ enum Next {
     End(End),
 }
 
-impl Conversation {
-    async fn lead(mut self, start: Box<(Start, Buffer)>) -> u64 {
-        let end = match Box::pin(self.begin(start)).await {
-            Ok(()) => self.converse().await,
+/// The whole life.
+#[expect(clippy::manual_async_fn, reason = "an async function would hold what it is given twice")]
+fn lead(mut conversation: Conversation, start: Box<(Start, Buffer)>) -> impl Future<Output = u64> {
+    async move {
+        let end = match Box::pin(conversation.begin(start)).await {
+            Ok(()) => conversation.converse().await,
             Err(end) => end,
         };
-        let subscriber = Rc::clone(self.seat.subscriber());
+        let subscriber = Rc::clone(conversation.seat.subscriber());
         // Nothing follows a close, and whoever closes is gone.
-        drop(self);
+        drop(conversation);
         let Some((_, outbox)) = subscriber.connection() else { return 0 };
         Box::pin(close(outbox, end)).await;
         outbox.sent()
     }
+}
 
+impl Conversation {
     /// Sends what was missed, and reads what came with the handshake.
     async fn begin(&mut self, start: Box<(Start, Buffer)>) -> Result<(), End> {
         let (start, early) = *start;
@@ -248,7 +252,9 @@ impl Conversation {
         let (format, _) = self.connection();
         match format {
             Format::Json(compression) => {
-                let answer = self.publisher.publish_object(self.seat.place(), &data).await;
+                let Some(answer) = self.publisher.publish_object(self.seat.place(), &data).await else {
+                    return Err(End::Ours(Ending::Restart));
+                };
                 let frame = self.seat.hub().encoder.object(&answer, compression);
                 self.send(&frame)
             }

@@ -145,7 +145,10 @@ async fn hand_over(
             ticket.finish(status, bytes);
             After::Close
         }
-        Takeover::Session(session) => After::Taken(lead(session, line, (ticket, status, bytes))),
+        Takeover::Session(session) => {
+            connection.wire.disarm();
+            After::Taken(lead(session, line, (ticket, status, bytes)))
+        }
     }
 }
 
@@ -158,10 +161,7 @@ fn lead(
     ticket.keep_little();
     let ticket = Box::new(ticket);
     let life = (session.lead)(line);
-    Box::pin(async move {
-        let bytes = bytes + life.await;
-        ticket.finish(status, bytes);
-    })
+    Box::pin(async move { ticket.finish(status, bytes + life.await) })
 }
 
 /// Becomes a tunnel; returns the bytes that went to the client.

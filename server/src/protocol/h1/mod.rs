@@ -62,7 +62,14 @@ pub async fn serve(connection: Connection) {
         match Box::pin(busy(&connection, &mut served)).await {
             After::Nothing if served == 0 => continue,
             After::Next(_) | After::Nothing => {}
-            After::Taken(life) => return life.await,
+            After::Taken(life) => {
+                // On a task of its own, so that it does not pay for the state of this one.
+                tokio::task::spawn_local(async move {
+                    life.await;
+                    drop(connection);
+                });
+                return;
+            }
             After::Linger => return Box::pin(linger(&connection)).await,
             After::Close => return,
         }
@@ -302,6 +309,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         received: Instant::now(),
         scheme: "http",
         interim,
+        user: None,
     })
 }
 

@@ -21,8 +21,10 @@ use rsp_core::{
 
 use super::super::*;
 use crate::{
+    broker::Broker,
     error::{Fault, Kind},
     message::{Body, Client, Interim, Request, RequestId},
+    observe::Metrics,
     stream::Peer,
 };
 
@@ -49,8 +51,12 @@ fn bounded(text: &str, limits: Limits) -> Story {
         Context { folder, admin_socket, probe: &probe, real: &real, read: &files::read_file, account: &|_, _| Ok(()) };
     let (mut config, _): (Config, _) = config::check(&loaded.file, &context).unwrap();
     config.limits = Arc::new(limits);
-    let engine = Engine::new(&Arc::new(loaded.sources), &Arc::new(config));
+    let engine = Engine::new(&Arc::new(loaded.sources), &Arc::new(config), services());
     Story { engine: Rc::new(engine.unwrap_or_else(|failed| panic!("{}", failed.render()))) }
+}
+
+fn services() -> Services {
+    Services { broker: Arc::new(Broker::memory()), metrics: Metrics::new() }
 }
 
 /// A story of one function, with this body.
@@ -86,6 +92,7 @@ fn request(target: &str, fields: &[(&str, &str)], body: Body) -> Request {
         received: tokio::time::Instant::now(),
         scheme: "http",
         interim: Interim::None,
+        user: None,
     }
 }
 
@@ -469,7 +476,7 @@ fn functions_that_depend_on_the_time_are_an_error() {
     let mut loaded = load_text(text, "/".as_ref()).unwrap();
     loaded.sources.functions[0].1 += 1;
     let config = Config { ..checked("listen ':80'\nsite '*' (function() end)") };
-    let failed = Engine::new(&Arc::new(loaded.sources), &Arc::new(config)).err().unwrap();
+    let failed = Engine::new(&Arc::new(loaded.sources), &Arc::new(config), services()).err().unwrap();
     assert_eq!(failed.diagnostics[0].message, "this file builds other functions each time it is evaluated");
 }
 

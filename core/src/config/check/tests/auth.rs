@@ -124,11 +124,131 @@ fn a_server_to_ask_that_is_wrong_says_what_would_be_right() {
 
 #[test]
 fn an_auth_is_of_one_kind() {
-    assert_eq!(errors(vec![]), ["2:0 `auth` needs `basic` or `forward` | for example auth { basic = \"./htpasswd\" }"]);
+    let example = "for example auth { basic = \"./htpasswd\" }";
+    assert_eq!(errors(vec![]), [format!("2:0 `auth` needs `basic`, `jwt` or `forward` | {example}")]);
     let both = vec![("basic", text("htpasswd")), ("forward", table(vec![text("a:1")], vec![("path", text("/"))]))];
     assert_eq!(
         errors(both),
         ["2:2 `auth` has both `basic` and `forward` | one of them; two `auth` in a route must both let a request pass"]
     );
-    assert_eq!(errors(vec![("jwt", options(vec![]))]), ["2:1 `jwt` of `auth` is not in this version | "]);
+    let label = "{ secret = … }";
+    assert_eq!(
+        errors(vec![("jwt", text(SECRET))]),
+        [format!("2:1 `jwt` of `auth` must be a table of options, not a string | {label}")]
+    );
+    let both = vec![("jwt", options(vec![("secret", text(SECRET))])), ("basic", text("htpasswd"))];
+    assert_eq!(
+        errors(both),
+        ["2:1 `auth` has both `basic` and `jwt` | one of them; two `auth` in a route must both let a request pass"]
+    );
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn tokens(entries: Vec<(&str, Value)>) -> crate::auth::Tokens {
+    match &*auth(vec![("jwt", options(entries))]) {
+        Auth::Jwt(tokens) => (**tokens).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_token_is_checked_with_a_secret_a_key_or_a_set() {
+    let by_secret = tokens(vec![("secret", text(SECRET))]);
+    assert!(by_secret.keys.have("HS256") && by_secret.keys.count() == 1);
+    assert_eq!((by_secret.issuer, by_secret.audience), (None, None));
+    assert_eq!((&*by_secret.place.cookie, &*by_secret.place.query), ("token", "token"));
+    assert!(tokens(vec![("key", text("./rsa.pem"))]).keys.have("RS256"));
+    let entries = vec![
+        ("jwks", text("jwks.json")),
+        ("algorithms", text("ES256")),
+        ("issuer", text("us")),
+        ("audience", text("app")),
+        ("cookie", text("session")),
+        ("query", text("key")),
+    ];
+    let by_set = tokens(entries);
+    assert!(by_set.keys.have("ES256") && !by_set.keys.have("RS256"));
+    assert_eq!((by_set.issuer.as_deref(), by_set.audience.as_deref()), (Some("us"), Some("app")));
+    assert_eq!((&*by_set.place.cookie, &*by_set.place.query), ("session", "key"));
+}
+
+#[test]
+fn a_key_that_is_none_is_told_where_it_stands() {
+    let wrong = |entries| errors(vec![("jwt", options(entries))]);
+    let kinds = "`jwt` of `auth` needs `secret`, `key` or `jwks` | for example jwt = { secret = env \"TOKEN_SECRET\" }";
+    assert_eq!(wrong(vec![]), [format!("2:1 {kinds}")]);
+    assert_eq!(wrong(vec![("issuer", text("us"))]), [format!("2:1 {kinds}")]);
+    assert_eq!(
+        wrong(vec![("secret", number(1.0))]),
+        ["0:1 `secret` of `jwt` must be a string, not the number 1 | a string in quotes"]
+    );
+    assert_eq!(
+        wrong(vec![("secret", text("secret"))]),
+        ["0:1 `secret` of `jwt`: 6 of 32 bytes that a secret must have | for example what \
+          `openssl rand -hex 32` prints"]
+    );
+    assert_eq!(
+        wrong(vec![("secret", text(SECRET)), ("key", text("rsa.pem"))]),
+        ["0:2 `jwt` of `auth` has both `secret` and `key` | one of them; several public keys are a `jwks`"]
+    );
+    assert_eq!(
+        wrong(vec![("key", text("nowhere"))]),
+        ["0:1 cannot open /etc/rsp/nowhere: No such file or directory | a path is relative to the folder of the file \
+          that says it"]
+    );
+    assert_eq!(
+        wrong(vec![("key", text("htpasswd"))]),
+        ["0:1 /etc/rsp/htpasswd: no key is in it | RSA or EC P-256, as `-----BEGIN PUBLIC KEY-----`"]
+    );
+    assert_eq!(
+        wrong(vec![("jwks", text("rsa.pem"))]),
+        [
+            "0:1 /etc/rsp/rsa.pem: this is no JSON: invalid number at line 1 column 2 | { \"keys\": [ … ] }, as RFC 7517 §5 \
+          has it"
+        ]
+    );
+    for url in ["https://example.com/jwks.json", "http://a"] {
+        assert_eq!(
+            wrong(vec![("jwks", text(url))]),
+            ["0:1 `jwks` of `jwt` is a file, not a URL | fetch it before rsp starts, and reload when it has changed"]
+        );
+    }
+}
+
+#[test]
+fn an_algorithm_has_a_key_and_a_signature() {
+    let wrong =
+        |kind, key, algorithms| errors(vec![("jwt", options(vec![(kind, text(key)), ("algorithms", algorithms)]))]);
+    assert_eq!(
+        wrong("key", "rsa.pem", texts(&["RS256", "HS256"])),
+        ["0:2 no key of `jwt` is for \"HS256\" | the keys are for RS256"]
+    );
+    assert_eq!(
+        wrong("secret", SECRET, texts(&["ES256"])),
+        ["0:1 no key of `jwt` is for \"ES256\" | the keys are for HS256"]
+    );
+    let can_not = |name: &str, label: &str| {
+        let expected = format!("0:1 `algorithms` of `jwt` can't have \"{name}\" | {label}");
+        assert_eq!(wrong("key", "rsa.pem", texts(&[name])), [expected]);
+    };
+    can_not("none", "a token without a signature proves nothing");
+    can_not("RS526", "did you mean \"RS256\"?");
+    can_not("rot13", "one of HS256, RS256, ES256");
+    let example = "for example { \"ES256\" }";
+    assert_eq!(wrong("key", "rsa.pem", texts(&[])), [format!("0:2 `algorithms` of `jwt` is empty | {example}")]);
+    assert_eq!(
+        wrong("key", "rsa.pem", number(1.0)),
+        [format!("0:2 `algorithms` of `jwt` must be a list of names, not the number 1 | {example}")]
+    );
+}
+
+#[test]
+fn a_place_for_tokens_has_a_name() {
+    let wrong = |name, value: &str| errors(vec![("jwt", options(vec![("secret", text(SECRET)), (name, text(value))]))]);
+    for cookie in ["", "a b", "a=b", "a;"] {
+        let expected = format!("0:2 `cookie` of `jwt` is no name of a cookie: \"{cookie}\" | for example \"token\"");
+        assert_eq!(wrong("cookie", cookie), [expected]);
+    }
+    assert_eq!(wrong("query", ""), ["0:2 `query` of `jwt` is empty | for example \"token\""]);
 }
