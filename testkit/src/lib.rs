@@ -36,7 +36,7 @@ pub use pattern::Pattern;
 pub use peer::{Nginx, PythonHttpServer, curl, htpasswd};
 pub use php::PhpFpm;
 pub use program::{Output, Program, Stream};
-pub use redis::{Redis, RedisCluster};
+pub use redis::{Redis, RedisCluster, RedisSentinel};
 pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;
 pub use socket::Socket;

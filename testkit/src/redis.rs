@@ -100,9 +100,7 @@ impl Redis {
     /// What redis-cli says to a command.
     #[track_caller]
     pub fn ask(&self, command: &[&str]) -> String {
-        let mut cli = Command::new(find_program(&["redis-cli"]));
-        cli.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(command);
-        run(&mut cli, "", PATIENCE).text().trim_end().to_owned()
+        ask(self.port, command)
     }
 
     fn answers(&mut self) -> bool {
@@ -113,6 +111,39 @@ impl Redis {
             answers || !self.program.is_running()
         });
         answers
+    }
+}
+
+/// A sentinel that watches a server as `main`, and puts a replica in its place half a second after its death.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    port: u16,
+    _folder: tempfile::TempDir,
+    _program: Program,
+}
+
+impl RedisSentinel {
+    /// Waits until it knows of the replica.
+    #[track_caller]
+    pub fn start(main: &Redis) -> RedisSentinel {
+        let (port, folder) =
+            (free_port(), tempfile::Builder::new().prefix("rsp-sentinel-").tempdir().expect("a folder"));
+        let config = folder.path().join("sentinel.conf");
+        let text = format!(
+            "bind 127.0.0.1\nport {port}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n",
+            main.port
+        );
+        std::fs::write(&config, text).expect("write sentinel.conf");
+        let program = Program::start(Command::new(find_program(&["redis-server"])).arg(&config).arg("--sentinel"));
+        let sentinel = RedisSentinel { port, _folder: folder, _program: program };
+        eventually(PATIENCE, || ask(port, &["SENTINEL", "REPLICAS", "main"]).contains("127.0.0.1"));
+        sentinel
+    }
+
+    /// `redis-sentinel://127.0.0.1:port/main`
+    pub fn url(&self) -> String {
+        format!("redis-sentinel://127.0.0.1:{}/main", self.port)
     }
 }
 
@@ -153,6 +184,13 @@ impl RedisCluster {
     pub fn url(&self) -> String {
         format!("redis+cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
     }
+}
+
+#[track_caller]
+fn ask(port: u16, command: &[&str]) -> String {
+    let mut cli = Command::new(find_program(&["redis-cli"]));
+    cli.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(command);
+    run(&mut cli, "", PATIENCE).text().trim_end().to_owned()
 }
 
 fn launch(folder: &Path, port: u16, bus: u16, options: &[String]) -> Program {

@@ -43,6 +43,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Commands sent in one go.
 const BATCH: usize = 500;
 
+/// So many in a row before it is looked what else is due.
+const BATCHES: usize = 200;
+
 /// A session and what belongs to it.
 struct Link<'a> {
     shared: &'a Arc<Shared>,
@@ -56,6 +59,8 @@ struct Link<'a> {
     heard: VecDeque<Name>,
     /// Where they were told to be, and where they are.
     doubts: Vec<(Name, Known, Position)>,
+    /// Channels that another server was said to have; they are tried again.
+    moved: Vec<Name>,
     ticks: usize,
     /// Channels that were compared, and those that began anew.
     compared: usize,
@@ -84,7 +89,8 @@ pub async fn keep(shared: Arc<Shared>, node: Arc<Node>, target: Target) {
         node.lost(&why, shared.counts());
         if lost.is_none() {
             lost = Some(Instant::now());
-            tracing::warn!("redis {}: connection lost: {why}; trying again every second at most", node.name);
+            let what = if last_run.is_some() { "connection lost" } else { "no connection" };
+            tracing::warn!("redis {}: {what}: {why}; trying again every second at most", node.name);
         }
         // Between a half and the whole of it, so that many processes don't come at once.
         tokio::time::sleep(pause.mul_f64(0.5 + (random() % 1024) as f64 / 2048.0)).await;
@@ -125,6 +131,7 @@ async fn connect<'a>(shared: &'a Arc<Shared>, node: &'a Arc<Node>, target: &Targ
         unsubscribed,
         heard: VecDeque::new(),
         doubts: Vec::new(),
+        moved: Vec::new(),
         ticks: 0,
         compared: 0,
         anew: 0,
@@ -195,7 +202,7 @@ impl Link<'_> {
 
     /// Subscribes to what is wanted, and sends leaves.
     async fn catch_up(&mut self) -> Result<(), String> {
-        loop {
+        for _ in 0..BATCHES {
             let names = self.node.take_wanted(BATCH);
             let leaves = self.shared.own.take_leaving(BATCH);
             if names.is_empty() && leaves.is_empty() {
@@ -204,6 +211,8 @@ impl Link<'_> {
             self.subscribe(names).await?;
             self.leave(leaves).await?;
         }
+        self.node.work.notify_one();
+        Ok(())
     }
 
     async fn subscribe(&mut self, names: Vec<Name>) -> Result<(), String> {
@@ -214,7 +223,10 @@ impl Link<'_> {
             match answer.extract_error() {
                 Ok(_) if self.shared.interests.hear(self.node, &name) => heard.push(name),
                 Ok(_) => unwanted.push(name),
-                Err(e) if e.code() == Some("MOVED") => self.shared.routes_wanted.notify_one(),
+                Err(e) if e.code() == Some("MOVED") => {
+                    self.shared.routes_wanted.notify_one();
+                    self.moved.push(name);
+                }
                 Err(e) => return Err(e.to_string()),
             }
         }
@@ -289,6 +301,9 @@ impl Link<'_> {
     async fn tick(&mut self) -> Result<(), String> {
         self.session.ping(self.shared.timeout).await?;
         ping(&self.listening, self.shared.timeout).await?;
+        for name in std::mem::take(&mut self.moved) {
+            self.node.want(&name);
+        }
         // What was on its way has come by now: before the answer to the ping.
         for (name, asked, position) in std::mem::take(&mut self.doubts) {
             self.shared.interests.compare(&name, &asked, position, &self.session.run, true);

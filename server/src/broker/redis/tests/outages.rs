@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use testkit::Redis;
+use testkit::{Redis, RedisSentinel};
 
 use super::*;
 
@@ -124,6 +124,29 @@ fn what_was_published_while_a_connection_was_lost_is_looked_up() {
         one.told_until(|told| *told == Told::Behind || matches!(told, Told::Text(_, position) if *position == sent));
         assert_eq!(one.since("a", start).end, sent);
     }
+}
+
+#[test]
+fn where_sentinels_put_another_server_channels_go_on() {
+    let mut main = Redis::start();
+    let (host, port) = {
+        let address = main.address();
+        let (host, port) = address.split_once(':').unwrap();
+        (host.to_owned(), port.to_owned())
+    };
+    let replica = Redis::start_with(&["--save", "", "--replicaof", &host, &port]);
+    eventually(PATIENCE, || replica.ask(&["INFO", "replication"]).contains("master_link_status:up"));
+    let sentinel = RedisSentinel::start(&main);
+    let (one, two) = (Process::start(&sentinel.url()), Process::start(&sentinel.url()));
+    one.subscribe("a").unwrap();
+    let first = two.publish("a", "first").unwrap().position;
+    one.told_until_text("first");
+    eventually(PATIENCE, || replica.ask(&["HGET", "rsp:{a}:meta", "o"]) == "1");
+    main.kill();
+    let second = two.publish_at_last("a", "second");
+    assert_eq!(second, Position { offset: 2, ..first });
+    one.told_until(|told| *told == Told::Behind || matches!(told, Told::Text(text, _) if text == "second"));
+    assert_eq!(replica.ask(&["HGET", "rsp:{a}:meta", "o"]), "2");
 }
 
 /// Random deaths of Redis under load: what is acknowledged is there once, and a subscriber that follows the notices sees
