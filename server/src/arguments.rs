@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     boot::{Origin, quoted},
-    remote::{self, Target},
+    remote::{self, Publication, Source, Subscription, Target},
 };
 
 /// Where every one-line command listens unless it is told otherwise.
@@ -42,6 +42,10 @@ pub enum Task {
     Check(Origin),
     /// Talk to a running rsp.
     Remote(remote::Command, Target),
+    /// Publish on a channel of a running rsp.
+    Publish(Publication, Target),
+    /// Print what is published on a channel of a running rsp.
+    Subscribe(Subscription, Target),
 }
 
 #[derive(Parser)]
@@ -111,6 +115,48 @@ enum Words {
         #[arg(long)]
         json: bool,
     },
+    /// Publish on a channel of a running rsp what stands behind its name or on standard input, and print the position.
+    Publish(Publish),
+    /// Print the messages of a channel of a running rsp as they come, each on a line.
+    Subscribe(Subscribe),
+}
+
+#[derive(Args)]
+struct Publish {
+    /// The channel.
+    channel: String,
+    /// The message; without it, standard input to its end.
+    data: Option<OsString>,
+    /// Each line of standard input is a message.
+    #[arg(long, conflicts_with_all = ["data", "key"])]
+    lines: bool,
+    /// The message is bytes, even where it looks like text.
+    #[arg(long)]
+    binary: bool,
+    /// The message is published once, however often it is sent under this key within five minutes.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// The admin address of the rsp: host:port or unix:/path.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+}
+
+#[derive(Args)]
+struct Subscribe {
+    /// The channel.
+    channel: String,
+    /// Print objects as JSON: messages with their positions, and who joins and leaves.
+    #[arg(long)]
+    json: bool,
+    /// Begin behind this position.
+    #[arg(long, value_name = "POSITION", conflicts_with = "history")]
+    since: Option<String>,
+    /// Begin with so many of the latest messages.
+    #[arg(long, value_name = "N")]
+    history: Option<usize>,
+    /// The admin address of the rsp: host:port or unix:/path.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
 }
 
 #[derive(Args)]
@@ -160,7 +206,20 @@ fn task(words: Words) -> Task {
         Words::Drain(running) => remote(remote::Command::Drain, running),
         Words::Stop(running) => remote(remote::Command::Stop, running),
         Words::Status { running, json } => remote(remote::Command::Status { json }, running),
+        Words::Publish(words) => publication(words),
+        Words::Subscribe(Subscribe { channel, json, since, history, admin }) => {
+            Task::Subscribe(Subscription { channel, is_json: json, since, history }, Target { config: None, admin })
+        }
     }
+}
+
+fn publication(Publish { channel, data, lines, binary, key, admin }: Publish) -> Task {
+    let source = match data {
+        Some(data) => Source::Given(data.into_encoded_bytes()),
+        None if lines => Source::Lines,
+        None => Source::Input,
+    };
+    Task::Publish(Publication { channel, source, is_binary: binary, key }, Target { config: None, admin })
 }
 
 fn remote(command: remote::Command, running: Running) -> Task {

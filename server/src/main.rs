@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         Ok(Task::Demo { listen, admin }) => demo::run(&listen, admin),
         Ok(Task::Check(origin)) => boot::check(&origin),
         Ok(Task::Remote(command, target)) => remote::run(command, &target),
+        Ok(Task::Publish(publication, target)) => remote::publish(&publication, &target),
+        Ok(Task::Subscribe(subscription, target)) => remote::subscribe(&subscription, &target),
         Err(code) => code,
     };
     observe::flush_messages();

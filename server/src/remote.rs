@@ -1,9 +1,13 @@
-//! `rsp reload`, `upgrade`, `drain`, `stop` and `status`: finds a running rsp and asks it, over its admin address.
+//! `rsp reload`, `upgrade`, `drain`, `stop`, `status`, `publish` and `subscribe`: finds a running rsp and asks it, over
+//! its admin address.
 //!
 //! The token for a TCP address comes from the environment, `RSP_ADMIN_TOKEN`: arguments are visible to everybody.
 
 mod call;
+mod publish;
+mod reply;
 mod show;
+mod subscribe;
 
 use std::{
     env, fmt, fs, io,
@@ -13,7 +17,15 @@ use std::{
     time::Duration,
 };
 
-use self::call::{Address, Answer, CallError, call};
+use http::Method;
+use percent_encoding::percent_encode;
+use rsp_core::route::PLAIN;
+
+use self::call::{Address, Answer, Ask, CallError, call};
+pub use self::{
+    publish::{Publication, Source, publish},
+    subscribe::{Subscription, subscribe},
+};
 pub use crate::handler::admin::command_admin_path;
 use crate::handler::admin::{default_admin_path, runtime_folder};
 
@@ -73,7 +85,7 @@ enum Failure {
 ///
 /// Without a config and an address it asks the only rsp whose admin socket is in this folder or the runtime folder.
 pub fn run(command: Command, target: &Target) -> ExitCode {
-    let token = env::var("RSP_ADMIN_TOKEN").ok();
+    let token = token();
     let asked = find(target).and_then(|address| {
         let before = match command {
             Command::Status { json: false } => first_look(address.clone(), token.as_deref())?,
@@ -107,13 +119,13 @@ fn first_look(address: Address, token: Option<&str>) -> Result<Option<String>, F
 
 fn ask(command: Command, address: Address, token: Option<&str>) -> Result<Option<Answer>, Failure> {
     let (method, path) = match command {
-        Command::Reload => ("POST", "/reload"),
-        Command::Upgrade => ("POST", "/upgrade"),
-        Command::Drain => ("POST", "/drain"),
-        Command::Stop => ("POST", "/stop"),
-        Command::Status { .. } => ("GET", "/status"),
+        Command::Reload => (Method::POST, "/reload"),
+        Command::Upgrade => (Method::POST, "/upgrade"),
+        Command::Drain => (Method::POST, "/drain"),
+        Command::Stop => (Method::POST, "/stop"),
+        Command::Status { .. } => (Method::GET, "/status"),
     };
-    match call(&address, method, path, token) {
+    match call(&address, &Ask::plain(method, path), token) {
         Ok(answer) => Ok(Some(answer)),
         // It was told and is gone before it could say so.
         Err(CallError::Ended) if command == Command::Stop => Ok(None),
@@ -129,10 +141,27 @@ fn outcome(command: Command, before: Option<&str>, answer: Option<Answer>) -> (S
     match (status, command) {
         (200..=299, Command::Status { json: false }) => (show::readable(before, &text, show::Look::of_output()), DONE),
         (200..=299, _) => (text, DONE),
-        (401, _) => ("rsp: refused: the token in RSP_ADMIN_TOKEN is missing or wrong".into(), REFUSED),
         (422, _) => (text, REFUSED),
-        _ => (format!("rsp: refused: {text}"), REFUSED),
+        _ => (format!("rsp: {}", refusal(&Answer { status, text })), REFUSED),
     }
+}
+
+/// What another answer than the one that was wanted says.
+fn refusal(Answer { status, text }: &Answer) -> String {
+    match status {
+        401 => "refused: the token in RSP_ADMIN_TOKEN is missing or wrong".to_owned(),
+        _ => format!("refused: {text}"),
+    }
+}
+
+/// Arguments are visible to everybody.
+fn token() -> Option<String> {
+    env::var("RSP_ADMIN_TOKEN").ok()
+}
+
+/// Where the admin API has a channel.
+fn channel_path(channel: &str) -> String {
+    format!("/channels/{}", percent_encode(channel.as_bytes(), PLAIN))
 }
 
 fn find(target: &Target) -> Result<Address, Failure> {

@@ -39,7 +39,7 @@ impl Chromium {
         });
         let mut command = Command::new(find_program(&["node", "nodejs"]));
         command.arg("drive.js").current_dir(folder);
-        let output = run(&mut command, &order.to_string(), Duration::from_secs(60));
+        let output = run(&mut command, order.to_string(), Duration::from_secs(60));
         assert_eq!(output.code, Some(0), "the visit of {url} failed:\n{}", output.stderr);
         let answer: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
         let lines = |key: &str| -> Vec<String> {

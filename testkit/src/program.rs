@@ -205,13 +205,13 @@ impl Captured {
 
 /// Runs a program to its end with `input` on its standard input. Kills it and panics at the deadline.
 #[track_caller]
-pub(crate) fn run(command: &mut Command, input: &str, deadline: Duration) -> Output {
+pub(crate) fn run(command: &mut Command, input: impl AsRef<[u8]>, deadline: Duration) -> Output {
     let name = format!("{command:?}");
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.unwrap_or_else(|error| panic!("start {name}: {error}"));
     let mut stdin = child.stdin.take().expect("piped");
     // A program that ends without reading its input is no error.
-    let _ = stdin.write_all(input.as_bytes());
+    let _ = stdin.write_all(input.as_ref());
     drop(stdin);
     let stdout = gather(child.stdout.take().expect("piped"));
     let stderr = gather(child.stderr.take().expect("piped"));

@@ -108,8 +108,24 @@ impl Rsp {
     /// Any command in the same folder and environment, run to its end: `["status", "site.lua"]`.
     #[track_caller]
     pub fn control(&self, arguments: &[&str]) -> Output {
+        self.control_with_input(arguments, "")
+    }
+
+    /// The same with this on its standard input.
+    #[track_caller]
+    pub fn control_with_input(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+        run(&mut self.command_beside(arguments), input, PATIENCE)
+    }
+
+    /// Any command in the same folder and environment, running: `["subscribe", "news"]`.
+    #[track_caller]
+    pub fn begin(&self, arguments: &[&str]) -> Program {
+        Program::start(&mut self.command_beside(arguments))
+    }
+
+    fn command_beside(&self, arguments: &[&str]) -> Command {
         let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
-        run(&mut self.builder.command_in(self.folder.path(), &self.ports, &arguments), "", PATIENCE)
+        self.builder.command_in(self.folder.path(), &self.ports, &arguments)
     }
 
     /// SIGTERM, and the exit status once it has drained and ended.

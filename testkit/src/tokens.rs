@@ -82,7 +82,7 @@ else:
 fn python(program: &str, input: &Value) -> String {
     let debians = Path::new("/usr/bin/python3");
     let python = if debians.exists() { debians.to_owned() } else { find_program(&["python3"]) };
-    let output = run(Command::new(python).args(["-c", program]), &input.to_string(), PATIENCE);
+    let output = run(Command::new(python).args(["-c", program]), input.to_string(), PATIENCE);
     assert_eq!(output.code, Some(0), "python3-jwt is missing? {}", output.stderr);
     output.text()
 }

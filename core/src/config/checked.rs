@@ -1,7 +1,7 @@
 //! The checked config: plain data, complete, shared by `Arc` with whatever runs it.
 
 mod auth;
-mod channel;
+pub(super) mod channel;
 mod filters;
 mod upstream;
 

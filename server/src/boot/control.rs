@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use rsp_core::config::{Address, Config, Listener, secret_path};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -57,6 +58,8 @@ pub struct Control {
     /// What an upgrade starts.
     pub(super) startup: Startup,
     pub(super) config: Arc<Config>,
+    /// The same, as the admin API sees it.
+    pub(super) operators_config: Arc<ArcSwap<Config>>,
     /// What the workers serve from; its upstreams are the running ones.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) shared: Shared,
@@ -157,12 +160,19 @@ impl Control {
             open(&loaded, &admin_address, count, &shared.registry.secret, &mut succession.inherited)?;
         memory::give_back();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let admin =
-            Admin { operations: Operations { commands: sender }, metrics, token: loaded.config.admin.token.clone() };
+        let operators_config = Arc::new(ArcSwap::new(Arc::clone(&loaded.config)));
+        let admin = Admin {
+            operations: Operations { commands: sender },
+            metrics,
+            config: Arc::clone(&operators_config),
+            broker: Arc::clone(&shared.broker),
+            token: loaded.config.admin.token.clone(),
+        };
         Ok(Self {
             origin,
             startup,
             config: loaded.config,
+            operators_config,
             snapshot: plan.snapshot,
             shared,
             logs,
@@ -252,6 +262,7 @@ impl Control {
         self.shared.broker.end().await;
         if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
+            worker.hub.drain(Duration::ZERO);
             worker.drain.begin();
             let _ = tokio::time::timeout(LAST_ANSWERS, worker.drain.emptied()).await;
         }
@@ -376,6 +387,7 @@ impl ServingAdmin {
         // A listener that has failed has nothing to hand over.
         let _ = stop.send(HandedOver);
         let _ = accepting.await;
+        self.worker.hub.drain(Duration::ZERO);
         self.worker.drain.begin();
     }
 }

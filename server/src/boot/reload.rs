@@ -76,6 +76,7 @@ impl Control {
         self.shared.limiters.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);
+        self.operators_config.store(Arc::clone(&loaded.config));
         self.config = loaded.config;
         Ok(loaded.warnings)
     }

@@ -6,7 +6,11 @@ use rsp_core::config::{self, Config};
 use serde_json::{Value, json};
 
 use super::worker::Shared;
-use crate::{broker::Server, observe::push_rfc3339, upstream::Group};
+use crate::{
+    broker::Server,
+    observe::{Metrics, Transport, push_rfc3339},
+    upstream::Group,
+};
 
 /// Sites and upstreams that are listed, the busiest ones: more are counted only.
 const LISTED_MAX: usize = 1000;
@@ -61,6 +65,8 @@ pub fn status(facts: &Facts<'_>) -> Value {
         // Whoever asks is none that is served.
         "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
         "tunnels": shared.metrics.tunnels_open.get(),
+        "channels": shared.broker.count(),
+        "subscribers": subscribers(&shared.metrics),
         "broker": broker(facts),
         "listeners": listeners(facts),
         "sites": sites(facts),
@@ -84,6 +90,11 @@ fn broker(facts: &Facts<'_>) -> Value {
     };
     let servers: Vec<_> = facts.shared.broker.servers().into_iter().take(SERVERS_MAX).map(server).collect();
     json!({ "kind": facts.shared.broker.kind(), "servers": servers })
+}
+
+/// How many hear of channels over each transport.
+fn subscribers(metrics: &Metrics) -> Value {
+    Transport::ALL.iter().map(|one| (one.name(), metrics.channels.subscribers(*one).get())).collect()
 }
 
 fn reload(reload: &Reload) -> Value {

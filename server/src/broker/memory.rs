@@ -1,6 +1,7 @@
 //! Channels of this process only, in shards: two workers meet on a lock only if they use channels of one shard at once.
 
 use std::{
+    collections::BTreeMap,
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -153,19 +154,25 @@ impl Memory {
         members.flatten().unwrap_or_default()
     }
 
-    pub(super) fn channels(&self, most: usize) -> (Vec<Summary>, usize) {
-        let mut all = Vec::new();
+    pub(super) fn channels(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
+        let (mut first, mut total): (BTreeMap<Name, Summary>, _) = (BTreeMap::new(), 0);
         for shard in &self.shards {
-            let shard = lock(shard);
-            let room = most - all.len();
-            all.extend(shard.iter().take(room).map(|(name, entry)| Summary {
-                name: Arc::clone(name),
-                position: entry.stream.position(),
-                subscribers: entry.subscribers(),
-                kept: entry.stream.kept(),
-            }));
+            for (name, entry) in lock(shard).iter().filter(|(name, _)| name.starts_with(prefix)) {
+                total += 1;
+                if first.len() == most {
+                    match first.last_entry() {
+                        Some(last) if last.key() > name => drop(last.remove()),
+                        _ => continue,
+                    }
+                }
+                first.insert(Arc::clone(name), entry.summary(name));
+            }
         }
-        (all, self.channels.load(Ordering::Relaxed))
+        (first.into_values().collect(), total)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
     }
 
     pub(super) async fn sweep_for_ever(&self) {
@@ -244,6 +251,15 @@ impl Entry {
         }
     }
 
+    fn summary(&self, name: &Name) -> Summary {
+        Summary {
+            name: Arc::clone(name),
+            position: self.stream.position(),
+            subscribers: self.subscribers(),
+            kept: self.stream.kept(),
+        }
+    }
+
     fn subscribers(&self) -> usize {
         self.listeners.iter().map(|(_, subscribers)| subscribers).sum()
     }
@@ -267,4 +283,28 @@ fn epoch() -> Epoch {
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     // A panic in the midst of a publication leaves a stream that is whole.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_listed_by_name_and_all_of_them_counted() {
+        let memory = Memory::default();
+        let rules = Rules { history: 1, ttl: Duration::from_secs(60), repeat: Duration::from_secs(1) };
+        for name in ["b", "chat:2", "chat:3", "a", "chat:1"] {
+            let message = Message { data: Default::default(), is_text: true, time: now(), by: None };
+            memory.publish(&name.into(), &rules, message, None).unwrap();
+        }
+        let listed = |prefix, most| {
+            let (summaries, total) = memory.channels(prefix, most);
+            (summaries.iter().map(|summary| summary.name.to_string()).collect::<Vec<_>>().join(" "), total)
+        };
+        assert_eq!(listed("", 10), ("a b chat:1 chat:2 chat:3".into(), 5));
+        assert_eq!(listed("", 3), ("a b chat:1".into(), 5));
+        assert_eq!(listed("chat:", 2), ("chat:1 chat:2".into(), 3));
+        assert_eq!((listed("", 0), listed("d", 9)), ((String::new(), 5), (String::new(), 0)));
+        assert_eq!((memory.count(), memory.channels("a", 1).0[0].kept), (5, 1));
+    }
 }

@@ -107,7 +107,7 @@ pub struct Summary {
     pub position: Position,
     /// Subscribers of this process.
     pub subscribers: usize,
-    /// Messages kept.
+    /// Messages kept in this process; 0 where they are kept elsewhere.
     pub kept: usize,
 }
 
@@ -241,11 +241,19 @@ impl Broker {
         }
     }
 
-    /// Channels that this process knows, `most` at most, and how many there are.
-    pub fn channels(&self, most: usize) -> (Vec<Summary>, usize) {
+    /// Channels that this process knows and whose names begin so: the first `most` by name, and how many there are.
+    pub fn channels(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
         match self {
-            Self::Memory(memory) => memory.channels(most),
-            Self::Redis(redis) => redis.channels(most),
+            Self::Memory(memory) => memory.channels(prefix, most),
+            Self::Redis(redis) => redis.channels(prefix, most),
+        }
+    }
+
+    /// How many channels this process knows.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Memory(memory) => memory.count(),
+            Self::Redis(redis) => redis.count(),
         }
     }
 

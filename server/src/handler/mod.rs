@@ -125,7 +125,13 @@ impl Handler {
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
             Self::Channel(spec) => Box::pin(channel::run(spec, request, context)).await,
-            Self::Admin(admin) => admin.run(*request).await.map(Box::new),
+            Self::Admin(admin) => match admin.run(*request).await? {
+                admin::Outcome::Answered(response) => Ok(response),
+                admin::Outcome::AtChannel(visit) => {
+                    let admin::Visit { spec, name, request } = *visit;
+                    Box::pin(channel::operate(&spec, name, Box::new(request), context)).await
+                }
+            },
             Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
         }
     }

@@ -1,25 +1,22 @@
-//! One request to the admin API and its answer, over a blocking socket.
+//! Where an admin API listens, and one request to it over a blocking socket.
 
 use std::{
-    fmt,
-    io::{self, Read, Write},
+    fmt, io,
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use http::Method;
-use rsp_core::frame::http1::{ChunkedDecoder, Framing, HeadLimits, parse_response};
+use http::{HeaderName, HeaderValue, Method};
+
+use super::reply::{Reply, Socket};
 
 /// Silence after which nobody is expected to answer; a reload evaluates the whole config, and an upgrade may take 30 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Bytes of an answer: a diagnostic or a status of 100,000 sites fits well.
-const ANSWER_MAX: u64 = 64 << 20;
-
-/// As generous as the admin API itself.
-const LIMITS: HeadLimits = HeadLimits { head: 16 << 10, headers: 100, uri: 8 << 10 };
+const ANSWER_MAX: usize = 64 << 20;
 
 /// Where an admin API listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,89 +73,97 @@ pub fn is_listening(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
 
-/// Sends one request without a body and reads the whole answer.
-pub fn call(address: &Address, method: &str, path: &str, token: Option<&str>) -> Result<Answer, CallError> {
-    match address {
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket).map_err(CallError::Refused)?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(CallError::Broken)?;
-            stream.set_write_timeout(Some(PATIENCE)).map_err(CallError::Broken)?;
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// GET, POST or DELETE.
+    pub method: Method,
+    /// With its query; encoded.
+    pub path: &'a str,
+    /// Beside those of every request.
+    pub fields: &'a [(HeaderName, HeaderValue)],
+    /// Of a POST.
+    pub body: &'a [u8],
+}
+
+impl<'a> Ask<'a> {
+    /// Without fields and body.
+    pub fn plain(method: Method, path: &'a str) -> Self {
+        Self { method, path, fields: &[], body: b"" }
+    }
+}
+
+/// Sends one request and reads the whole answer.
+pub fn call(address: &Address, ask: &Ask<'_>, token: Option<&str>) -> Result<Answer, CallError> {
+    let reply = open(address, ask, token)?;
+    Ok(Answer { status: reply.status, text: reply.text(ANSWER_MAX)? })
+}
+
+/// Sends one request and awaits the head of the answer.
+pub fn open(address: &Address, ask: &Ask<'_>, token: Option<&str>) -> Result<Reply, CallError> {
+    let (socket, head) = match address {
+        Address::Unix(path) => {
+            let socket = UnixStream::connect(path).map_err(CallError::Refused)?;
             // The socket's permissions let in whoever may; a token has no business in strange hands.
-            exchange(stream, &request(method, path, "localhost", None))
+            (Socket::Unix(socket), head(ask, "localhost", None))
         }
         Address::Tcp(host) => {
-            let stream = connect(host).map_err(CallError::Refused)?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(CallError::Broken)?;
-            stream.set_write_timeout(Some(PATIENCE)).map_err(CallError::Broken)?;
-            exchange(stream, &request(method, path, host, token))
+            let socket = connect(host).map_err(CallError::Refused)?;
+            (Socket::Tcp(socket), head(ask, host, token))
         }
-    }
+    };
+    socket.set_patience(Some(PATIENCE)).map_err(CallError::Broken)?;
+    socket.ask(&ask.method, &head, ask.body)
 }
 
 fn connect(host: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in host.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                probe_peer(&stream);
+                return Ok(stream);
+            }
             Err(e) => last = e,
         }
     }
     Err(last)
 }
 
-fn request(method: &str, path: &str, host: &str, token: Option<&str>) -> String {
-    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}{length}Connection: close\r\n\r\n")
+/// Who listens for hours finds out within two minutes that the other machine has vanished.
+fn probe_peer(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    // A kernel that can't is no reason not to ask.
+    let _ = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, Duration::from_secs(60)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 4));
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> Result<Answer, CallError> {
-    // One that refuses early may have answered before it closed.
-    let sent = stream.write_all(request.as_bytes());
-    let mut bytes = Vec::new();
-    let read = stream.take(ANSWER_MAX).read_to_end(&mut bytes);
-    match (sent, read) {
-        (_, Ok(_)) | (Err(_), _) if bytes.is_empty() => Err(CallError::Ended),
-        (_, Err(e)) if bytes.is_empty() && e.kind() == io::ErrorKind::ConnectionReset => Err(CallError::Ended),
-        (_, Err(e)) if is_silence(&e) => Err(CallError::Broken(io::Error::new(e.kind(), "it took too long"))),
-        // Whatever ended the connection, an answer that is whole counts.
-        _ => parse(bytes).map_err(|why| CallError::Broken(io::Error::new(io::ErrorKind::InvalidData, why))),
+fn head(ask: &Ask<'_>, host: &str, token: Option<&str>) -> Vec<u8> {
+    let Ask { method, path, fields, body } = ask;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    if let Some(token) = token {
+        head.extend_from_slice(format!("Authorization: Bearer {token}\r\n").as_bytes());
     }
-}
-
-fn is_silence(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn parse(mut bytes: Vec<u8>) -> Result<Answer, String> {
-    const CUT: &str = "the answer is cut short";
-    let parsed = parse_response(&bytes, &Method::POST, &LIMITS).map_err(|e| format!("not HTTP: {e:?}"))?;
-    let (head, length) = parsed.ok_or(CUT)?;
-    bytes.drain(..length);
-    match head.framing {
-        Framing::Empty => bytes.clear(),
-        Framing::UntilClose => {}
-        Framing::Length(length) => {
-            let length = usize::try_from(length).map_err(|e| e.to_string())?;
-            if bytes.len() < length {
-                return Err(CUT.into());
-            }
-            bytes.truncate(length);
-        }
-        Framing::Chunked => {
-            let decoded = ChunkedDecoder::new(&LIMITS).decode(&mut bytes).map_err(|e| e.to_string())?;
-            if !decoded.done {
-                return Err(CUT.into());
-            }
-            bytes.truncate(decoded.data);
-        }
+    for (name, value) in *fields {
+        head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    Ok(Answer { status: head.status.as_u16(), text: String::from_utf8_lossy(&bytes).into_owned() })
+    if *method == Method::POST {
+        head.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    head.extend_from_slice(b"Connection: close\r\n\r\n");
+    head
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::unix::net::UnixListener, thread};
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        os::unix::net::UnixListener,
+        thread,
+    };
 
     use super::*;
 
@@ -179,7 +184,7 @@ mod tests {
         let path = folder.path().join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let server = thread::spawn(move || serve(listener.accept().unwrap().0, answer));
-        let answer = call(&Address::Unix(path), "POST", "/reload", Some("secret"));
+        let answer = call(&Address::Unix(path), &Ask::plain(Method::POST, "/reload"), Some("secret"));
         (answer, server.join().unwrap())
     }
 
@@ -196,7 +201,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = thread::spawn(move || serve(listener.accept().unwrap().0, "HTTP/1.1 200 OK\r\n\r\nall\n"));
-        let answer = call(&Address::parse(&address), "GET", "/status", Some("secret")).unwrap();
+        let answer = call(&Address::parse(&address), &Ask::plain(Method::GET, "/status"), Some("secret")).unwrap();
         assert_eq!(answer, Answer { status: 200, text: "all\n".into() });
         let asked = server.join().unwrap();
         assert!(asked.contains("\r\nAuthorization: Bearer secret\r\n"), "{asked}");

@@ -86,7 +86,22 @@ fn head(status: &Value) -> String {
     }
     let open = [("connections", "connections"), ("requests in flight", "requests_in_flight"), ("tunnels", "tunnels")];
     let open = open.map(|(name, key)| format!("{} {name}", grouped(number(status, key))));
-    out + &open.join(", ") + "\n"
+    out + &open.join(", ") + "\n" + &channels(status)
+}
+
+/// Nothing where there are none.
+fn channels(status: &Value) -> String {
+    let open = number(status, "channels");
+    let by_transport = status["subscribers"].as_object().into_iter().flatten();
+    let by_transport = by_transport.map(|(name, count)| (clean(name), count.as_u64().unwrap_or_default()));
+    let by_transport: Vec<_> = by_transport.filter(|(_, count)| *count > 0).collect();
+    let subscribers: u64 = by_transport.iter().map(|(_, count)| count).sum();
+    if open == 0 && subscribers == 0 {
+        return String::new();
+    }
+    let by_transport: Vec<_> = by_transport.iter().map(|(name, count)| format!("{} {name}", grouped(*count))).collect();
+    let by_transport = if by_transport.is_empty() { String::new() } else { format!(" ({})", by_transport.join(", ")) };
+    format!("{} channels, {} subscribers{by_transport}\n", grouped(open), grouped(subscribers))
 }
 
 fn listeners(status: &Value, look: Look) -> String {
@@ -273,6 +288,7 @@ mod tests {
             "version": "0.1.0", "pid": 7, "uptime_seconds": seconds, "workers": 2, "config": "site.lua",
             "last_reload": { "time": "2026-11-20 12:00:00", "result": "refused", "message": "error: x" },
             "connections": 12, "requests_in_flight": 3, "tunnels": 1,
+            "channels": 1200, "subscribers": { "websocket": 4000, "poll": 0, "ndjson": 1 },
             "listeners": [{ "address": "127.0.0.1:8080", "open": 12, "accepted": 1234567, "refused": 0 }],
             "sites": [{ "hosts": ["example.com", "*.example.com"], "routes": 3, "requests": requests, "2xx": requests,
                         "3xx": 0, "4xx": 0, "5xx": 1 }],
@@ -296,6 +312,7 @@ rsp 0.1.0, pid 7, up 1 h 2 min, 2 workers
 config site.lua
 reload refused 2026-11-20 12:00:00, nothing has changed: error: x
 12 connections, 3 requests in flight, 1 tunnels
+1,200 channels, 4,001 subscribers (1 ndjson, 4,000 websocket)
 
 LISTENER        OPEN   ACCEPTED  REFUSED
 127.0.0.1:8080    12  1,234,567        0

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod administering;
+mod channels;
 mod draining;
 mod files;
 mod identity;

@@ -4,7 +4,10 @@ use rsp_core::frame::websocket::{Opcode, message_frame};
 use serde_json::Value;
 use testkit::{Client, EventStream, Message, Rsp, WebSocket};
 
-use super::SOON;
+use super::{
+    SOON,
+    auth_jwt::{SECRET, alice},
+};
 
 /// Names of a route, so that every story is one file.
 const ROUTES: &str = r#"
@@ -281,6 +284,50 @@ fn whom_a_subscribe_function_names_is_seen_by_others() {
     drop(socket);
     let leave = lines.object();
     assert_eq!((&leave["event"], &leave["user"], &leave["info"]), (&"leave".into(), &"ann".into(), &info));
+}
+
+#[test]
+fn whom_auth_knows_is_named_unless_a_subscribe_function_names_another() {
+    let text = format!(
+        r#"workers(1)
+        listen "127.0.0.1:$PORT"
+        local known = auth {{ jwt = {{ secret = "{SECRET}" }} }}
+        site "*" {{
+          ["/a"] = {{ known, channel {{ "a", presence = true }} }},
+          ["/b"] = {{ known, channel {{ "b", presence = true, publish = function(request, message)
+            return `{{request.user}}: {{message}}`
+          end, subscribe = function(request)
+            return if request.args.mask then {{ user = "masked " .. request.user }} else true
+          end }} }},
+        }}"#
+    );
+    let rsp = Rsp::config(&text).start();
+    let token = format!("Authorization: Bearer {}\r\n", alice());
+    let open = |path: &str| {
+        let fields = format!("{token}Sec-WebSocket-Protocol: rsp.json\r\n");
+        let mut socket = WebSocket::open_with(&rsp.address(), path, &fields);
+        assert_eq!(socket.object()["event"], "subscribed");
+        socket
+    };
+    let said = |socket: &mut WebSocket| {
+        let item = socket.object();
+        (item["user"].as_str().unwrap_or("-").to_owned(), item["data"].as_str().unwrap().to_owned())
+    };
+    let (mut plain, mut judged, mut masked) = (open("/a"), open("/b"), open("/b?mask=1"));
+    let client = |path: &str, body: &str| {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{token}Content-Length: {}\r\n\r\n{body}", body.len());
+        rsp.client().request(&request).status
+    };
+    assert_eq!(client("/a", "one"), 201);
+    assert_eq!(said(&mut plain), ("alice".into(), "one".into()));
+    masked.send(r#"{"data":"two"}"#);
+    assert_eq!(said(&mut judged), ("masked alice".into(), "alice: two".into()));
+    assert_eq!(client("/b", "three"), 201);
+    assert_eq!(said(&mut judged), ("alice".into(), "alice: three".into()));
+    let there = rsp.client().request(&format!("GET /b?presence HTTP/1.1\r\nHost: a\r\n{token}\r\n"));
+    let there: Value = serde_json::from_str(&there.text()).unwrap();
+    let users = [0, 1].map(|index| there["clients"][index]["user"].as_str().unwrap().to_owned());
+    assert_eq!(users, ["alice", "masked alice"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod channel_history;
 mod channel_origins;
 mod channel_polls;
 mod channel_publishing;
+mod channel_resets;
 mod channel_slow;
 mod channel_streams;
 mod channel_upkeep;

@@ -1,12 +1,12 @@
 //! `channel`: the name and its parameters, who may do what, and which rules a name has.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use super::Checker;
 use crate::{
     channel::{BadTemplate, Rules, Template},
     config::{
-        checked::{Channel, Origins, Publish, Slow},
+        checked::{Channel, Origins, Publish, Slow, channel::REPEAT},
         diagnostic::Diagnostic,
         nearest::nearest,
         options,
@@ -16,9 +16,6 @@ use crate::{
     },
     route::Pattern,
 };
-
-/// How long a publication can be repeated under its key.
-const REPEAT: Duration = Duration::from_secs(5 * 60);
 
 /// The channels of a file: each `channel` that was called is one, in however many routes it stands.
 #[derive(Default)]

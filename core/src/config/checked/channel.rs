@@ -8,6 +8,9 @@ use crate::{
     config::raw::FunctionId,
 };
 
+/// How long a publication can be repeated under its key.
+pub(in crate::config) const REPEAT: Duration = Duration::from_secs(5 * 60);
+
 /// `channel { NAME, … }`
 #[derive(Debug, Clone)]
 pub struct Channel {
@@ -89,6 +92,28 @@ pub enum Broker {
         /// For one answer.
         timeout: Duration,
     },
+}
+
+impl Channel {
+    /// One that no file declares, with the default of every option.
+    pub fn undeclared(name: &str) -> Self {
+        Self {
+            name: Template::unchecked(name),
+            rules: Rules { history: 0, ttl: Duration::from_secs(60 * 60), repeat: REPEAT },
+            presence: false,
+            join_leave: false,
+            publish: Publish::Client,
+            subscribe: None,
+            delete: None,
+            origins: None,
+            field: None,
+            poll_timeout: Duration::from_secs(25),
+            ping: Duration::from_secs(25),
+            message_max: 64 << 10,
+            queue_max: 1 << 20,
+            slow: Slow::Disconnect,
+        }
+    }
 }
 
 impl Config {

@@ -4,6 +4,7 @@
 //! comparison of positions after each subscription and now and then.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -267,14 +268,28 @@ impl Interests {
         }
     }
 
-    /// Channels for the admin API.
-    pub fn summaries(&self, most: usize) -> (Vec<Summary>, usize) {
-        let all = self.lock();
-        let summaries = all.iter().filter_map(|(name, interest)| {
-            let position = interest.told.as_ref()?.position;
-            Some(Summary { name: Arc::clone(name), position, subscribers: interest.subscribers(), kept: 0 })
-        });
-        (summaries.take(most).collect(), all.len())
+    /// Channels whose names begin so: the first ones by name, and how many there are.
+    pub fn summaries(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
+        let (mut first, mut total): (BTreeMap<Name, Summary>, _) = (BTreeMap::new(), 0);
+        for (name, interest) in self.lock().iter().filter(|(name, _)| name.starts_with(prefix)) {
+            let Some(told) = &interest.told else { continue };
+            total += 1;
+            if first.len() == most {
+                match first.last_entry() {
+                    Some(last) if last.key() > name => drop(last.remove()),
+                    _ => continue,
+                }
+            }
+            let (name, position) = (Arc::clone(name), told.position);
+            let summary = Summary { name: Arc::clone(&name), position, subscribers: interest.subscribers(), kept: 0 };
+            first.insert(name, summary);
+        }
+        (first.into_values().collect(), total)
+    }
+
+    /// How many channels there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Interest>> {

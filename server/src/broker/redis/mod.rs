@@ -188,7 +188,11 @@ impl Redis {
         Ok(members)
     }
 
-    pub(super) fn channels(&self, most: usize) -> (Vec<Summary>, usize) {
-        self.shared.interests.summaries(most)
+    pub(super) fn channels(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
+        self.shared.interests.summaries(prefix, most)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shared.interests.count()
     }
 }

@@ -1,9 +1,11 @@
-//! The admin API: status, metrics, reload, upgrade, drain and stop, as HTTP.
+//! The admin API: status, metrics, channels, reload, upgrade, drain and stop, as HTTP.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /status` | 200, JSON |
 //! | `GET /metrics` | 200, OpenMetrics text |
+//! | `GET /channels` | 200, JSON: the first 1,000 by name, of names with `?prefix=` |
+//! | `/channels/NAME` | as the channel's own URL, with everything allowed; `DELETE` drops the history |
 //! | `POST /reload` | 200 with the warnings, or 422 with the diagnostic; nothing has changed then |
 //! | `POST /upgrade` | 200 once the new binary serves, or 422 with its diagnostic; nothing has changed then |
 //! | `POST /drain`, `POST /stop` | 202 |
@@ -11,15 +13,20 @@
 //! **Invariant:** over TCP nothing is done or shown without the token, and nothing for a page of another origin; on a
 //! unix socket its permissions decide.
 
+mod channels;
 mod socket;
 
 use std::{hint::black_box, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, StatusCode, header};
+use rsp_core::config::Config;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::channels::Visit;
 pub use self::socket::{command_admin_path, default_admin_path, runtime_folder};
 use crate::{
+    broker::Broker,
     error::{Fault, Kind},
     message::{Request, Response},
     observe::Metrics,
@@ -32,6 +39,10 @@ pub struct Admin {
     pub operations: Operations,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// The running config; boot swaps it.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Channels of the process.
+    pub broker: Arc<Broker>,
     /// What a client over TCP must bear; None: nobody gets in over TCP.
     pub token: Option<String>,
 }
@@ -56,11 +67,20 @@ pub enum Command {
     Status(oneshot::Sender<serde_json::Value>),
 }
 
+/// What becomes of a request.
+pub enum Outcome {
+    /// The API has answered it.
+    Answered(Box<Response>),
+    /// A channel answers it.
+    AtChannel(Box<Visit>),
+}
+
 /// What a path of the API does.
 #[derive(Clone, Copy)]
 enum Action {
     Status,
     Metrics,
+    Channels,
     Reload,
     Upgrade,
     Drain,
@@ -68,16 +88,21 @@ enum Action {
 }
 
 impl Admin {
-    /// Answers one request.
+    /// Answers one request, or says which channel does.
     ///
     /// # Errors
     /// `NotFound` for another path, `Full` when the control thread has too much to do or is ending.
-    pub async fn run(&self, request: Request) -> Result<Response, Fault> {
-        let answer = match self.refusal(&request) {
-            Some(refusal) => refusal,
-            None => self.act(&request).await?,
+    pub async fn run(&self, request: Request) -> Result<Outcome, Fault> {
+        let answer = match (self.refusal(&request), channels::named(request.head.target.path())) {
+            (Some(refusal), _) => refusal,
+            (None, Some(Ok(name))) => {
+                let visit = channels::visit(name, request, &self.config.load());
+                return Ok(Outcome::AtChannel(Box::new(visit)));
+            }
+            (None, Some(Err(why))) => Response::text(StatusCode::BAD_REQUEST, format!("400 Bad Request: {why}\n")),
+            (None, None) => self.act(&request).await?,
         };
-        Ok(answer.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        Ok(Outcome::Answered(Box::new(answer.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))))
     }
 
     /// Refuses pages of other origins, then whoever lacks the token.
@@ -115,6 +140,7 @@ impl Admin {
                 let kind = HeaderValue::from_static(Metrics::CONTENT_TYPE);
                 Ok(Response::new(StatusCode::OK, self.metrics.render().into()).with(header::CONTENT_TYPE, kind))
             }
+            Action::Channels => Ok(channels::list(&self.broker, request)),
             Action::Reload => self.outcome(Command::Reload, "reloaded\n").await,
             Action::Upgrade => self.outcome(Command::Upgrade, "").await,
             Action::Drain => self.accepted(Command::Drain, "draining\n"),
@@ -163,6 +189,7 @@ impl Action {
         Some(match path {
             b"/status" => Self::Status,
             b"/metrics" => Self::Metrics,
+            b"/channels" => Self::Channels,
             b"/reload" => Self::Reload,
             b"/upgrade" => Self::Upgrade,
             b"/drain" => Self::Drain,

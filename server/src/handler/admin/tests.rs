@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 
+use rsp_core::config;
+
 use super::*;
 use crate::message::Request;
 
@@ -24,7 +26,13 @@ impl Api {
     fn new() -> Self {
         let (sender, commands) = mpsc::channel(4);
         let operations = Operations { commands: sender };
-        let admin = Admin { operations, metrics: Metrics::new(), token: Some("open sesame".into()) };
+        let admin = Admin {
+            operations,
+            metrics: Metrics::new(),
+            config: Arc::default(),
+            broker: Arc::new(Broker::memory()),
+            token: Some("open sesame".into()),
+        };
         Self { admin, commands, reload: Ok(String::new()) }
     }
 
@@ -61,9 +69,13 @@ impl Api {
             });
         }
         match answer {
-            Ok(response) => {
+            Ok(Outcome::AtChannel(visit)) => {
+                let text = format!("{} {:?}", visit.name, visit.spec);
+                Answer { status: 0, headers: visit.request.head.headers.clone(), text, asked }
+            }
+            Ok(Outcome::Answered(response)) => {
                 let (status, headers) = (response.status.as_u16(), response.headers.clone());
-                Answer { status, headers, text: text(&runtime, response), asked }
+                Answer { status, headers, text: text(&runtime, *response), asked }
             }
             Err(fault) => {
                 let status = fault.kind.status().as_u16();
@@ -192,6 +204,91 @@ fn a_page_of_another_origin_may_do_nothing() {
     }
     assert_eq!(api.ask(ask("http://admin.example:9600")).status, 202);
     refused(&api.ask(post("/stop").with(header::ORIGIN, "http://evil.example")), 403);
+}
+
+#[test]
+fn the_operator_comes_to_a_channel_without_its_restrictions() {
+    let mut api = Api::new();
+    let declared = config::Channel {
+        rules: rsp_core::channel::Rules { history: 7, ..config::Channel::undeclared("").rules },
+        publish: config::Publish::Server,
+        presence: true,
+        join_leave: true,
+        field: Some("message".into()),
+        ..config::Channel::undeclared("chat:{room}")
+    };
+    let declared = config::Channel { name: rsp_core::channel::Template::parse("chat:{room}").unwrap(), ..declared };
+    api.admin.config.store(Arc::new(Config { channels: vec![Arc::new(declared)], ..Config::default() }));
+    let at = |api: &mut Api, request: Request| {
+        let answer = api.ask(request);
+        assert_eq!((answer.status, &answer.asked[..]), (0, &[][..]), "{}", answer.text);
+        answer
+    };
+    let chat = at(&mut api, post("/channels/chat:a%20b"));
+    assert!(chat.text.starts_with("chat:a b Channel {"), "{}", chat.text);
+    for part in ["history: 7", "publish: Client", "presence: false", "join_leave: false", "field: None"] {
+        assert!(chat.text.contains(part), "no {part} in {}", chat.text);
+    }
+    assert!(at(&mut api, get("/channels/chat:a?presence")).text.contains("presence: true"));
+    let upgrade = Some(HeaderValue::from_static("websocket"));
+    let mut talk = get("/channels/chat:a?presence");
+    talk.head.upgrade = upgrade;
+    assert!(at(&mut api, talk).text.contains("presence: false"), "who looks in is not there");
+    let other = at(&mut api, get("/channels/a//b%2fc%3f/"));
+    assert!(other.text.starts_with("a//b/c?/ Channel") && other.text.contains("history: 0"), "{}", other.text);
+    let own = remote(post("/channels/a")).with(header::AUTHORIZATION, "Bearer open sesame");
+    let own = at(&mut api, own.with(header::ORIGIN, "https://admin.example:9600"));
+    assert!(!own.headers.contains_key(header::ORIGIN), "it has been judged");
+}
+
+#[test]
+fn what_is_no_channels_name_is_said() {
+    let mut api = Api::new();
+    let long: &'static str = format!("/channels/{}", "x".repeat(256)).leak();
+    for (target, why) in [
+        ("/channels/", "not empty"),
+        ("/channels/%00", "control"),
+        ("/channels/a%0a", "control"),
+        ("/channels/%ff", "UTF-8"),
+        (long, "255 bytes"),
+    ] {
+        let answer = api.ask(post(target));
+        refused(&answer, 400);
+        assert!(answer.text.contains(why), "{}", answer.text);
+    }
+    refused(&api.ask(remote(post("/channels/a"))), 401);
+    refused(&api.ask(post("/channels/a").with(header::ORIGIN, "http://evil.example")), 403);
+    refused(&api.ask(post("/channels")), 405);
+    refused(&api.ask(get("/channelsx")), 404);
+}
+
+#[test]
+fn channels_are_listed_with_their_subscribers_and_what_is_kept() {
+    let mut api = Api::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rules = rsp_core::channel::Rules { history: 1, ..config::Channel::undeclared("").rules };
+    for name in ["chat:b c", "chat:a", "news"] {
+        let message = rsp_core::channel::Message {
+            data: Default::default(),
+            is_text: true,
+            time: crate::broker::now(),
+            by: None,
+        };
+        runtime.block_on(api.admin.broker.publish(&name.into(), &rules, message, None)).unwrap();
+    }
+    let mut listed = |target| {
+        let answer = api.ask(get(target));
+        let list: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        let names = list["channels"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        (names.collect::<Vec<_>>().join(","), list["channels_total"].as_u64().unwrap(), list)
+    };
+    let (names, total, list) = listed("/channels");
+    assert_eq!((&*names, total), ("chat:a,chat:b c,news", 3));
+    let first = &list["channels"][0];
+    assert_eq!((&first["subscribers"], &first["kept"]), (&0.into(), &1.into()));
+    assert!(first["position"].as_str().unwrap().ends_with("-1"), "{first}");
+    assert_eq!(listed("/channels?x=1&prefix=chat:b%20").0, "chat:b c");
+    assert_eq!(listed("/channels?prefix=none").1, 0);
 }
 
 #[test]

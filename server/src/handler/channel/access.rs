@@ -10,8 +10,8 @@ use super::{refusal, wants_websocket};
 use crate::message::{Body, Request, Response};
 
 /// What a preflight is told, and what a 405 says: everything but DELETE, which needs a function.
-const METHODS: &str = "GET, HEAD, OPTIONS, POST";
-const METHODS_AND_DELETE: &str = "GET, HEAD, OPTIONS, POST, DELETE";
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+pub const METHODS_AND_DELETE: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST, DELETE");
 
 /// Fields of their own choice that pages may send.
 const FIELDS: HeaderValue =
@@ -82,7 +82,7 @@ impl Standing {
 
 /// The methods that a channel knows.
 pub fn methods(spec: &config::Channel) -> HeaderValue {
-    HeaderValue::from_static(if spec.delete.is_some() { METHODS_AND_DELETE } else { METHODS })
+    if spec.delete.is_some() { METHODS_AND_DELETE } else { METHODS }
 }
 
 /// Whether an `Origin` is that of the URL as the browser sees it: scheme, host and port.

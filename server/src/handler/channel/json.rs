@@ -64,6 +64,11 @@ impl Visitor<'_> {
         if !self.may_delete().await? {
             return Err(Fault::new(Kind::Forbidden, "not allowed to drop the history"));
         }
+        self.drop_history().await
+    }
+
+    /// The same without a question.
+    pub(super) async fn drop_history(self) -> Result<Box<Response>, Fault> {
         let position = self.context.hub.broker.reset(&self.name).await.map_err(not_now)?;
         Ok(object(format!("{{\"position\":\"{position}\"}}\n")))
     }

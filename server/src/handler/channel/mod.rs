@@ -19,6 +19,7 @@ mod gate;
 mod hub;
 mod json;
 mod look_back;
+mod operate;
 mod poll;
 mod post;
 mod publish;
@@ -36,7 +37,6 @@ use rsp_core::{
     config,
 };
 
-pub use self::hub::Hub;
 use self::{
     access::Standing,
     encode::Format,
@@ -46,6 +46,7 @@ use self::{
     subscriber::Subscriber,
     websocket::Offer,
 };
+pub use self::{hub::Hub, operate::operate};
 use super::Context;
 use crate::{
     broker::{self, Look, Name, Refused},
@@ -72,12 +73,22 @@ pub async fn run(
 ) -> Result<Box<Response>, Fault> {
     let name = spec.name.fill(context.params);
     let name = name.map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+    serve(spec, name, request, context).await
+}
+
+/// Answers one request at a channel whose name is known.
+async fn serve(
+    spec: &Arc<config::Channel>,
+    name: Name,
+    request: Box<Request>,
+    context: &Context<'_>,
+) -> Result<Box<Response>, Fault> {
     let standing = Standing::of(spec, &request);
     let id = request.id;
     let mut answer = match standing.refuse(&request) {
         Some(refusal) => refusal,
         None if request.head.method == Method::OPTIONS => standing.options(spec),
-        None => match (Visitor { request, spec, name, context, who: None }).answer().await {
+        None => match Visitor::new(request, spec, name, context).answer().await {
             Ok(answer) => answer,
             Err(fault) => shown(fault, &standing, id)?,
         },
@@ -100,7 +111,16 @@ fn shown(fault: Fault, standing: &Standing, id: RequestId) -> Result<Box<Respons
     Ok(answer)
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    fn new(request: Box<Request>, spec: &'a Arc<config::Channel>, name: Name, context: &'a Context<'a>) -> Self {
+        // As `auth` knows it; a `subscribe` function may say otherwise.
+        let who = request.user.as_ref().map(|user| {
+            let name = Some(&user.name).filter(|name| !name.is_empty());
+            Arc::new(Who { user: name.cloned(), info: user.info.clone() })
+        });
+        Self { request, spec, name, context, who }
+    }
+
     async fn answer(mut self) -> Result<Box<Response>, Fault> {
         if matches!(self.request.head.method, Method::GET | Method::HEAD) {
             self.admit().await?;

@@ -28,6 +28,8 @@ fn a_channel_is_complete() {
     assert_eq!((&least.origins, &least.field), (&None, &None));
     assert_eq!((least.poll_timeout, least.ping), (second(25), second(25)));
     assert_eq!((least.message_max, least.queue_max, least.slow), (64 << 10, 1 << 20, Slow::Disconnect));
+    let undeclared = Channel::undeclared("chat:{id}");
+    assert_eq!(format!("{undeclared:?}"), format!("{least:?}"), "the same defaults");
 }
 
 #[test]
