@@ -14,7 +14,7 @@ fn at(redis: &Redis) -> Rsp {
          site \"*\" { [\"/{name}\"] = channel { \"{name}\", history = 10, presence = true, join_leave = true } }\n",
     );
     let rsp = rsp.set("REDIS", redis.url()).start();
-    eventually(SOON, || post(&rsp, "/warm", "").status < 400);
+    eventually(SOON, || post(&rsp, "/warm", "up").status < 400);
     rsp
 }
 
