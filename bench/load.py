@@ -15,14 +15,14 @@ from peers import BUILD, LOAD_CORE
 HERE = Path(__file__).resolve().parent
 
 
-def wrk(port, path, seconds, connections, headers=(), script=None):
+def wrk(port, path, seconds, connections, headers=(), script=None, arguments=()):
     """Requests answered, requests a second, and how many failed."""
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     for header in headers:
         command += ["-H", header]
     if script:
         command += ["-s", str(script)]
-    text = run([*command, f"http://127.0.0.1:{port}{path}"])
+    text = run([*command, f"http://127.0.0.1:{port}{path}", *(["--", *map(str, arguments)] if arguments else [])])
     failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
     failed += sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", text)))
     return {

@@ -118,18 +118,25 @@ class Process:
         return (self.folder / "output.txt").read_text(errors="replace")
 
 
-class Peer(Process):
-    """A proxy that listens on `port`."""
+class Server(Process):
+    """A program that listens on `port`; `command_on` makes its command for a port."""
 
-    def __init__(self, name, origins, folder, files, binary, core=PROXY_CORE):
+    def __init__(self, name, command_on, folder, core=PROXY_CORE):
         self.name = name
         for _ in range(5):
             self.port = free_port()
-            super().__init__(_command(name, self.port, origins, folder, files, binary), folder, core)
+            super().__init__(command_on(self.port), folder, core)
             if wait_until_listening(self):
                 return
             self.stop()
-        sys.exit(f"{name} did not start:\n{self.said()}")
+        raise RuntimeError(f"{name} did not start:\n{self.said()}")
+
+
+class Peer(Server):
+    """A proxy before `origins`."""
+
+    def __init__(self, name, origins, folder, files, binary, core=PROXY_CORE):
+        super().__init__(name, lambda port: _command(name, port, origins, folder, files, binary), folder, core)
 
 
 class Rsp(Process):
@@ -166,6 +173,10 @@ class Origin(Process):
 def available(binary):
     """Names of the peers that can run here, rsp first."""
     found = {"rsp": binary.is_file(), "nginx": find("nginx"), "haproxy": find("haproxy"), "floor": True}
+    return those_found(found)
+
+
+def those_found(found):
     for name in (name for name, there in found.items() if not there):
         print(f"{name} is missing: its column stays empty", file=sys.stderr)
     return [name for name, there in found.items() if there]
@@ -174,9 +185,10 @@ def available(binary):
 def build():
     """Compiles what is written in C where its source is newer."""
     BUILD.mkdir(exist_ok=True)
-    for name in ("floor", "origin", "dribble"):
-        source, made = HERE / name / f"{name}.c", BUILD / name
-        if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
+    headers = [header.stat().st_mtime for header in HERE.glob("*/*.h")]
+    for source in HERE.glob("*/*.c"):
+        made = BUILD / source.stem
+        if not made.exists() or made.stat().st_mtime < max(source.stat().st_mtime, *headers):
             subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)
 
 

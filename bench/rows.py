@@ -19,6 +19,7 @@ class Row:
     headers: tuple = ()
     peers: tuple = ("rsp", "nginx", "haproxy", "floor")
     wanted: dict = field(default_factory=dict)
+    once: bool = False
 
     def measure(self, peer, seconds):
         """CPU microseconds a request and requests a second."""
@@ -30,7 +31,7 @@ class Row:
         return {"cost": spent / result["requests"] * 1e6, "rate": result["rate"]}
 
 
-ROWS = [
+LOADS = [
     Row("small", "small keep-alive GET", "/small", wanted={"nginx": 0.85, "haproxy": 0.70}),
     Row("100k", "100 KiB body", "/100k", connections=16, wanted={"nginx": 0.65}),
     Row("1m", "1 MiB body", "/1m", connections=8, wanted={"nginx": 0.70}),
@@ -47,6 +48,8 @@ class IdleRow:
     title: str = f"{IDLE_CONNECTIONS:,} idle keep-alive connections, bytes each"
     peers: tuple = ("rsp", "nginx", "haproxy")
     wanted: dict = field(default_factory=lambda: {"bytes": 2048})
+    # The memory of idle connections does not vary from round to round.
+    once: bool = True
 
     def measure(self, peer, _seconds):
         load.Idle(peer, "/small", 100).close()
@@ -58,15 +61,23 @@ class IdleRow:
             idle.close()
 
 
+ROWS = [*LOADS, IdleRow()]
+NAMES = [row.name for row in ROWS]
+
+
+def in_words(figures):
+    return " ".join(f"{value:.2f}" for value in figures.values() if value is not None)
+
+
 def median(results, peer, key):
     figures = [round_[peer][key] for round_ in results if round_.get(peer) and round_[peer][key] is not None]
     return statistics.median(figures) if figures else None
 
 
-def ratio(results, peer):
-    """rsp's cost by the peer's, taken within each round."""
+def ratio(results, peer, key="cost"):
+    """rsp's figure by the peer's, taken within each round."""
     both = [round_ for round_ in results if round_.get("rsp") and round_.get(peer)]
-    return statistics.median([round_["rsp"]["cost"] / round_[peer]["cost"] for round_ in both]) if both else None
+    return statistics.median([round_["rsp"][key] / round_[peer][key] for round_ in both]) if both else None
 
 
 def as_markdown(measured):
@@ -76,14 +87,14 @@ def as_markdown(measured):
         "|---|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|",
     ]
     for row, results in measured:
-        costs = [_figure(median(results, peer, "cost"), ".1f") for peer in ("rsp", "nginx", "haproxy", "floor")]
-        ratios = [_figure(ratio(results, peer), ".2f") for peer in ("nginx", "haproxy")]
-        rates = [_figure(median(results, peer, "rate"), ",.0f") for peer in ("rsp", "nginx", "haproxy")]
+        costs = [figure(median(results, peer, "cost"), ".1f") for peer in ("rsp", "nginx", "haproxy", "floor")]
+        ratios = [figure(ratio(results, peer), ".2f") for peer in ("nginx", "haproxy")]
+        rates = [figure(median(results, peer, "rate"), ",.0f") for peer in ("rsp", "nginx", "haproxy")]
         lines.append(f"| {row.title} | {' | '.join(costs + ratios)} | {_wanted(row)} | {' | '.join(rates)} |")
     return "\n".join(lines)
 
 
-def _figure(value, form):
+def figure(value, form):
     return "–" if value is None else format(value, form)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs rsp, nginx and HAProxy side by side and writes one table into bench/README.md; see there for how to read it."""
+"""Runs rsp beside its peers and writes the tables of bench/README.md; see there for how to read them."""
 
 import argparse
 import datetime
@@ -11,6 +11,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import live
+import live_rows
+import live_scenarios
 import peers
 import rows
 import scenarios
@@ -22,28 +25,45 @@ README = HERE / "README.md"
 def main():
     arguments = parse_arguments()
     peers.build()
-    with tempfile.TemporaryDirectory(prefix="rsp-bench-") as folder:
-        if arguments.scenarios is not None:
-            text, failed = scenarios.run(arguments, Path(folder))
-            section = "scenarios"
-        else:
-            text, failed = measure(arguments, Path(folder)), False
-            section = "table"
-    text = f"{conditions(arguments)}\n\n{text}"
-    print(text)
-    if arguments.write:
-        write(section, text)
+    failed = False
+    for section, of_live, stories in sections(arguments):
+        with tempfile.TemporaryDirectory(prefix="rsp-bench-") as folder:
+            text, some_failed = table(arguments, Path(folder), of_live, stories)
+        text = f"{conditions(arguments, of_live, stories)}\n\n{text}"
+        print(text, flush=True)
+        if arguments.write:
+            write(section, text)
+        failed |= some_failed
     sys.exit(1 if failed else 0)
+
+
+def sections(arguments):
+    """What is run: (section of README.md, whether it is of live channels, whether it is of stories)."""
+    every = [("table", False, False), ("scenarios", False, True), ("live", True, False), ("live-scenarios", True, True)]
+    if arguments.all:
+        return every
+    kinds = (False,) if arguments.only else (True,) if arguments.scenarios is not None else (False, True)[: 1 + arguments.live]
+    return [part for part in every if part[1] == arguments.live and part[2] in kinds]
+
+
+def table(arguments, folder, of_live, stories):
+    """The text of a section, and whether something in it failed."""
+    if stories:
+        known = live_scenarios.SCENARIOS if of_live else scenarios.SCENARIOS
+        return scenarios.run(known, arguments.scenarios or list(known), arguments, folder)
+    return (measure_live if of_live else measure)(arguments, folder), False
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [row.name for row in all_rows()]
+    parser.add_argument("--live", action="store_true", help="the tables of live channels instead")
+    parser.add_argument("--all", action="store_true", help="all tables, one after the other")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turn; the figures are medians (3)")
     parser.add_argument("--seconds", type=int, default=3, help="of load for each peer, row and round (3)")
-    parser.add_argument("--only", action="append", choices=names, help="only this row; may be repeated")
-    parser.add_argument("--scenarios", nargs="*", metavar="NAME", choices=scenarios.NAMES,
-                        help=f"run what must hold under load instead of the table: {', '.join(scenarios.NAMES)}")
+    parser.add_argument("--only", action="append", metavar="ROW", help=f"only this row; may be repeated: {_names(rows)}; "
+                        f"with --live {_names(live_rows)}")
+    parser.add_argument("--scenarios", nargs="*", metavar="NAME", help=f"only what must hold under load: {_names(scenarios)}; "
+                        f"with --live {_names(live_scenarios)}")
     parser.add_argument("--quick", action="store_true", help="scenarios with small numbers, to try them out")
     target = os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")
     parser.add_argument("--peer", default="rsp", choices=["rsp", "nginx", "haproxy"], help="whom the scenarios try (rsp)")
@@ -51,11 +71,17 @@ def parse_arguments():
     parser.add_argument("--no-write", dest="write", action="store_false", help="print only; leave README.md alone")
     arguments = parser.parse_args()
     arguments.binary = arguments.binary.resolve()
+    if arguments.all and (arguments.live or arguments.only or arguments.scenarios is not None):
+        parser.error("--all is all tables whole")
+    for asked, modules in ((arguments.only, (rows, live_rows)), (arguments.scenarios, (scenarios, live_scenarios))):
+        for name in asked or ():
+            if name not in modules[arguments.live].NAMES:
+                parser.error(f"{name} is none of {_names(modules[arguments.live])}")
     return arguments
 
 
-def all_rows():
-    return [*rows.ROWS, rows.IdleRow()]
+def _names(module):
+    return ", ".join(module.NAMES)
 
 
 def measure(arguments, folder):
@@ -63,25 +89,37 @@ def measure(arguments, folder):
     files = folder / "files"
     files.mkdir()
     (files / "10k.txt").write_bytes(b"0123456789abcdef" * 640)
-    chosen = [row for row in all_rows() if not arguments.only or row.name in arguments.only]
     with ExitStack() as stack:
         origin = start(stack, peers.Origin, subfolder(folder, "origin"))
         running = {}
         for name in peers.available(arguments.binary):
             place = subfolder(folder, name)
             running[name] = start(stack, peers.Peer, name, [origin.port], place, files, arguments.binary)
-        return rows.as_markdown([(row, rounds_of(row, running, arguments)) for row in chosen])
+        return rows.as_markdown(results(rows.ROWS, running, arguments))
+
+
+def measure_live(arguments, folder):
+    """The rows of live channels, in the same way."""
+    with ExitStack() as stack:
+        running = {}
+        for name in live.available(arguments.binary):
+            running[name] = start(stack, live.Peer, name, subfolder(folder, name), arguments.binary)
+        return live_rows.as_markdown(results(live_rows.ROWS, running, arguments))
+
+
+def results(of, running, arguments):
+    chosen = [row for row in of if not arguments.only or row.name in arguments.only]
+    return [(row, rounds_of(row, running, arguments)) for row in chosen]
 
 
 def rounds_of(row, running, arguments):
     results = []
-    # The memory of idle connections does not vary from round to round.
-    count = 1 if row.name == "idle" else arguments.rounds
+    count = 1 if row.once else arguments.rounds
     for number in range(1, count + 1):
         results.append({})
         for name in (name for name in row.peers if name in running):
             results[-1][name] = row.measure(running[name], arguments.seconds)
-        figures = ", ".join(f"{name} {result['cost']:.1f}" for name, result in results[-1].items())
+        figures = ", ".join(f"{name} {rows.in_words(figures)}" for name, figures in results[-1].items())
         print(f"{row.name} {number}/{count}: {figures}", file=sys.stderr, flush=True)
     return results
 
@@ -98,11 +136,12 @@ def subfolder(folder, name):
     return made
 
 
-def conditions(arguments):
+def conditions(arguments, of_live, stories):
     """When, where and with what, in one paragraph."""
     cpus = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    versions = [version([peers.find("nginx"), "-v"]), version([peers.find("haproxy"), "-v"])]
-    how = "scenarios" if arguments.scenarios is not None else f"medians of {arguments.rounds} rounds of {arguments.seconds} s"
+    versions = [version([peers.find("nginx"), "-v"]), None if of_live else version([peers.find("haproxy"), "-v"])]
+    versions += live.versions() if of_live else []
+    how = "scenarios" if stories else f"medians of {arguments.rounds} rounds of {arguments.seconds} s"
     today = datetime.date.today().isoformat()
     machine = f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}, Linux {platform.release()}"
     return f"{today}; {machine}; {', '.join(filter(None, versions))}; {how}."

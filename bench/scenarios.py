@@ -4,6 +4,7 @@ import ctypes
 import signal
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -286,21 +287,21 @@ SCENARIOS = {story.__name__.replace("_", "-"): story
 NAMES = list(SCENARIOS)
 
 
-def run(arguments, folder):
-    """The table of scenarios, and whether one failed."""
+def run(stories, names, arguments, folder):
+    """The table of those scenarios, and whether one failed."""
     if arguments.peer == "rsp" and not arguments.binary.is_file():
         sys.exit(f"there is no {arguments.binary}: run `make build` first, or name another with --binary")
     lines, failed = ["| what must hold | seen | |", "|---|---|---|"], False
-    for name in arguments.scenarios or NAMES:
+    for name in names:
         with ExitStack() as stack:
             stage = Stage(stack, folder / name, arguments.peer, arguments.binary, arguments.quick)
             try:
-                figure, good = SCENARIOS[name](stage)
-            except (OSError, RuntimeError) as error:
-                figure, good = f"{type(error).__name__}: {error}", False
+                figure, good = stories[name](stage)
+            except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                figure, good = " ".join(f"{type(error).__name__}: {error}".split()), False
         failed |= not good
         print(f"{name}: {figure}: {'good' if good else 'NOT GOOD'}", file=sys.stderr, flush=True)
-        lines.append(f"| {SCENARIOS[name].__doc__} | {figure} | {'yes' if good else '**no**'} |")
+        lines.append(f"| {stories[name].__doc__} | {figure} | {'yes' if good else '**no**'} |")
     return "\n".join(lines), failed
 
 
