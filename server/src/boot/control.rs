@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded,
+    BAD_CONFIG, CANNOT_LISTEN, ENDED, Loaded, broker,
     ending::Upgrading,
     load::Origin,
     memory,
@@ -29,7 +29,6 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
-    broker::Broker,
     dispatch::{Current, Worker},
     handler::{
         Handler,
@@ -141,8 +140,7 @@ impl Control {
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
-        let broker = Broker::memory();
-        broker.bound(loaded.config.limits.channels);
+        let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
         let shared = Shared {
             broker: Arc::new(broker),
             registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
@@ -229,6 +227,7 @@ impl Control {
             tokio::task::spawn_local(desk.serve());
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
             let broker = Arc::clone(&self.shared.broker);
+            broker::keep(&broker);
             tokio::task::spawn_local(async move { broker.sweep_for_ever().await });
         }
         let predecessor = self.predecessor.take();
@@ -260,6 +259,7 @@ impl Control {
         } else {
             self.drain(&mut signals).await;
         }
+        self.shared.broker.end().await;
         if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
             worker.hub.drain(Duration::ZERO);

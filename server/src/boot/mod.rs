@@ -4,6 +4,7 @@
 //! **Invariant:** no port is bound before the config is known to be right.
 //! **Invariant:** a reload that fails changes nothing, and an upgrade that fails changes nothing.
 
+mod broker;
 mod channel;
 mod control;
 mod ending;

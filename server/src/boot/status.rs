@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::worker::Shared;
 use crate::{
-    observe::{Metrics, Transport},
+    broker::Server,
+    observe::{Metrics, Transport, push_rfc3339},
     upstream::Group,
 };
 
@@ -16,6 +17,9 @@ const LISTED_MAX: usize = 1000;
 
 /// Endpoints of one upstream that are listed.
 const ENDPOINTS_MAX: usize = 256;
+
+/// Servers of a broker that are listed.
+const SERVERS_MAX: usize = 256;
 
 /// What the control thread knows of this rsp.
 pub struct Facts<'a> {
@@ -63,12 +67,29 @@ pub fn status(facts: &Facts<'_>) -> Value {
         "tunnels": shared.metrics.tunnels_open.get(),
         "channels": shared.broker.count(),
         "subscribers": subscribers(&shared.metrics),
+        "broker": broker(facts),
         "listeners": listeners(facts),
         "sites": sites(facts),
         "sites_total": config.sites.len(),
         "upstreams": upstreams(facts, &groups),
         "upstreams_total": groups.len(),
     })
+}
+
+/// Where channels are, and whether that can be reached.
+fn broker(facts: &Facts<'_>) -> Value {
+    let server = |server: Server| {
+        let mut since = Vec::new();
+        push_rfc3339(&mut since, server.since);
+        json!({
+            "address": &*server.address,
+            "up": server.is_up,
+            "since": String::from_utf8_lossy(&since),
+            "last_error": server.last_error,
+        })
+    };
+    let servers: Vec<_> = facts.shared.broker.servers().into_iter().take(SERVERS_MAX).map(server).collect();
+    json!({ "kind": facts.shared.broker.kind(), "servers": servers })
 }
 
 /// How many hear of channels over each transport.

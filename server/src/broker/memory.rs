@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashMapExt, fast::RandomState};
 use rsp_core::channel::{Channel, Epoch, Member, Message, Position, Presence, Resumed, Rules};
 use smallvec::SmallVec;
 
-use super::{Inbox, Look, Name, Notice, Past, Receipt, Refused, Summary, What, now};
+use super::{Inbox, Look, Name, Notice, Past, Receipt, Refused, Summary, What, now, random};
 
 /// Few workers meet in so many; a shard is swept in one go.
 const SHARDS: usize = 256;
@@ -273,14 +273,8 @@ impl Entry {
     }
 }
 
-/// One that nobody can guess, so that no position of another life of the channel fits it.
 fn epoch() -> Epoch {
-    let mut random = [0; 8];
-    // Without random bytes the time still tells two epochs apart.
-    match aws_lc_rs::rand::fill(&mut random) {
-        Ok(()) => Epoch::new(u64::from_ne_bytes(random)),
-        Err(_) => Epoch::new(now().as_nanos() as u64),
-    }
+    Epoch::new(random())
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

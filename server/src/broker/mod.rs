@@ -7,6 +7,7 @@
 
 mod inbox;
 mod memory;
+mod redis;
 
 pub use inbox::{Inbox, Notice, What};
 
@@ -17,7 +18,8 @@ use std::{
 
 use rsp_core::channel::{Item, Member, Message, Position, Rules};
 
-use self::memory::Memory;
+use self::{memory::Memory, redis::Redis};
+use crate::observe::Metrics;
 
 /// A channel's name.
 pub type Name = Arc<str>;
@@ -26,6 +28,21 @@ pub type Name = Arc<str>;
 pub enum Broker {
     /// Within this process.
     Memory(Memory),
+    /// At a Redis that other processes use, too.
+    Redis(Box<Redis>),
+}
+
+/// A server that a broker is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Without user and password.
+    pub address: Box<str>,
+    /// Whether it can be reached.
+    pub is_up: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// Why it could not be reached, the last time.
+    pub last_error: Option<String>,
 }
 
 /// A publication that was taken.
@@ -90,7 +107,7 @@ pub struct Summary {
     pub position: Position,
     /// Subscribers of this process.
     pub subscribers: usize,
-    /// Messages kept.
+    /// Messages kept in this process; 0 where they are kept elsewhere.
     pub kept: usize,
 }
 
@@ -100,10 +117,49 @@ impl Broker {
         Self::Memory(Memory::default())
     }
 
+    /// One at a Redis. Errors: what is wrong with the URL, without a password in it.
+    pub fn redis(url: &str, prefix: &str, timeout: Duration, metrics: Arc<Metrics>) -> Result<Self, String> {
+        Ok(Self::Redis(Box::new(Redis::new(url, prefix, timeout, metrics)?)))
+    }
+
+    /// Keeps what it needs, for ever: connections, on a thread where tasks are local and nothing blocks. What is within
+    /// this process needs nothing.
+    pub async fn run_for_ever(&self) {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            Self::Redis(redis) => redis.run_for_ever().await,
+        }
+    }
+
+    /// One word for what it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    /// The servers that it is at.
+    pub fn servers(&self) -> Vec<Server> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Redis(redis) => redis.servers(),
+        }
+    }
+
+    /// This process is gone soon: its members leave.
+    pub async fn end(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(redis) => redis.end().await,
+        }
+    }
+
     /// How many channels there may be.
     pub fn bound(&self, channels_max: usize) {
         match self {
             Self::Memory(memory) => memory.bound(channels_max),
+            Self::Redis(redis) => redis.bound(channels_max),
         }
     }
 
@@ -117,6 +173,7 @@ impl Broker {
     ) -> Result<Receipt, Refused> {
         match self {
             Self::Memory(memory) => memory.publish(channel, rules, message, key),
+            Self::Redis(redis) => Box::pin(redis.publish(channel, rules, message, key)).await,
         }
     }
 
@@ -131,6 +188,7 @@ impl Broker {
     ) -> Result<Past, Refused> {
         match self {
             Self::Memory(memory) => memory.subscribe(channel, rules, inbox, look),
+            Self::Redis(redis) => Box::pin(redis.subscribe(channel, rules, inbox, look)).await,
         }
     }
 
@@ -138,13 +196,15 @@ impl Broker {
     pub fn unsubscribe(&self, channel: &Name, inbox: &Arc<Inbox>) {
         match self {
             Self::Memory(memory) => memory.unsubscribe(channel, inbox),
+            Self::Redis(redis) => redis.unsubscribe(channel, inbox),
         }
     }
 
-    /// Looks back. A channel that is not there has an empty past, and an `end` that nobody can resume from.
+    /// Looks back. In memory a channel that is not there begins, with an `end` that can be followed.
     pub async fn read(&self, channel: &Name, rules: &Rules, look: Look) -> Result<Past, Refused> {
         match self {
             Self::Memory(memory) => memory.read(channel, rules, look),
+            Self::Redis(redis) => Box::pin(redis.read(channel, rules, look)).await,
         }
     }
 
@@ -152,6 +212,7 @@ impl Broker {
     pub async fn reset(&self, channel: &Name) -> Result<Position, Refused> {
         match self {
             Self::Memory(memory) => memory.reset(channel),
+            Self::Redis(redis) => Box::pin(redis.reset(channel)).await,
         }
     }
 
@@ -159,6 +220,7 @@ impl Broker {
     pub async fn enter(&self, channel: &Name, member: Member, announce: bool) -> Result<(), Refused> {
         match self {
             Self::Memory(memory) => memory.enter(channel, member, announce),
+            Self::Redis(redis) => Box::pin(redis.enter(channel, member, announce)).await,
         }
     }
 
@@ -166,6 +228,8 @@ impl Broker {
     pub fn leave(&self, channel: &Name, id: &str, announce: bool) {
         match self {
             Self::Memory(memory) => memory.leave(channel, id, announce),
+            // Whether others are told was said when it came.
+            Self::Redis(redis) => redis.leave(channel, id),
         }
     }
 
@@ -173,6 +237,7 @@ impl Broker {
     pub async fn present(&self, channel: &Name) -> Result<Vec<Member>, Refused> {
         match self {
             Self::Memory(memory) => Ok(memory.present(channel)),
+            Self::Redis(redis) => Box::pin(redis.present(channel)).await,
         }
     }
 
@@ -180,6 +245,7 @@ impl Broker {
     pub fn channels(&self, prefix: &str, most: usize) -> (Vec<Summary>, usize) {
         match self {
             Self::Memory(memory) => memory.channels(prefix, most),
+            Self::Redis(redis) => redis.channels(prefix, most),
         }
     }
 
@@ -187,6 +253,7 @@ impl Broker {
     pub fn count(&self) -> usize {
         match self {
             Self::Memory(memory) => memory.count(),
+            Self::Redis(redis) => redis.count(),
         }
     }
 
@@ -194,6 +261,8 @@ impl Broker {
     pub async fn sweep_for_ever(&self) {
         match self {
             Self::Memory(memory) => memory.sweep_for_ever().await,
+            // Redis forgets by itself.
+            Self::Redis(_) => std::future::pending().await,
         }
     }
 }
@@ -201,4 +270,14 @@ impl Broker {
 /// Since the Unix epoch.
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Bits that nobody can guess, so that no position of another life of a channel fits its epoch.
+fn random() -> u64 {
+    let mut random = [0; 8];
+    // Without random bytes the time still tells two epochs apart.
+    match aws_lc_rs::rand::fill(&mut random) {
+        Ok(()) => u64::from_ne_bytes(random),
+        Err(_) => now().as_nanos() as u64,
+    }
 }

@@ -57,8 +57,11 @@ pub struct Session {
     /// The `Upgrade` field of the 101. None: the session writes the body of the answer.
     pub protocol: Option<HeaderValue>,
     /// Leads it; returns the bytes that went to the client.
-    pub lead: Box<dyn FnOnce(Line) -> Pin<Box<dyn Future<Output = u64>>>>,
+    pub lead: Box<dyn FnOnce(Line) -> Lead>,
 }
+
+/// A conversation that goes on; at its end, the bytes that went to the client.
+pub type Lead = Pin<Box<dyn Future<Output = u64>>>;
 
 /// A client's connection in the hands of a session. The pieces of a body without end are chunks where the client speaks
 /// HTTP/1.1; the session writes their sizes, too.

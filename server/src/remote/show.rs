@@ -38,8 +38,13 @@ pub fn readable(before: Option<&str>, now: &str, look: Look) -> String {
     let Ok(status @ Value::Object(_)) = serde_json::from_str(now) else { return now.to_owned() };
     let before = before.and_then(|before| serde_json::from_str(before).ok()).unwrap_or(Value::Null);
     let rates = Rates { seconds: real(&status, "uptime_seconds") - real(&before, "uptime_seconds"), before };
-    let parts =
-        [head(&status), listeners(&status, look), sites(&status, &rates, look), upstreams(&status, &rates, look)];
+    let parts = [
+        head(&status),
+        listeners(&status, look),
+        sites(&status, &rates, look),
+        upstreams(&status, &rates, look),
+        broker(&status, look),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -104,6 +109,23 @@ fn listeners(status: &Value, look: Look) -> String {
     for listener in list(status, "listeners") {
         let counts = ["open", "accepted", "refused"].map(|key| Cell::right(grouped(number(listener, key))));
         table.row([Cell::left(text(listener, "address"))].into_iter().chain(counts));
+    }
+    table.draw(look)
+}
+
+/// The servers that channels are at, if they are at any.
+fn broker(status: &Value, look: Look) -> String {
+    let mut table = Table::new(["BROKER", "STATE", "SINCE", "LAST ERROR"]);
+    for server in list(&status["broker"], "servers").iter().take(SHOWN_MAX) {
+        let is_up = server["up"] == true;
+        let state = Cell::left(if is_up { "up" } else { "away" }.to_owned()).bad_if(!is_up);
+        let error = server["last_error"].as_str().unwrap_or("-");
+        table.row([
+            Cell::left(text(server, "address")),
+            state,
+            Cell::left(text(server, "since")),
+            Cell::left(clean(error)),
+        ]);
     }
     table.draw(look)
 }
@@ -276,6 +298,9 @@ mod tests {
                 endpoint("127.0.0.1:3001", "ejected", Some(7), true),
             ]}],
             "upstreams_total": 1,
+            "broker": { "kind": "redis", "servers": [
+                { "address": "10.0.0.1:6379", "up": false, "since": "2026-11-20T12:00:00.000+00:00", "last_error": "closed" },
+            ]},
         })
         .to_string()
     }
@@ -300,6 +325,9 @@ UPSTREAM          STATE            IN FLIGHT  REQUESTS/S  REQUESTS  FAILED CONNE
 app               1 of 2 up                4      1000.0     3,000                6          2
   127.0.0.1:3000  up                       2       500.0     1,500                3          1       1
   127.0.0.1:3001  ejected for 7 s          2       500.0     1,500                3          1  backup
+
+BROKER         STATE  SINCE                          LAST ERROR
+10.0.0.1:6379  away   2026-11-20T12:00:00.000+00:00  closed
 ";
         assert_eq!(readable(Some(&status(3720.0, 1000)), &status(3721.0, 1500), PLAIN), wanted);
         let without = readable(None, &status(1.0, 1), PLAIN);

@@ -10,6 +10,7 @@ mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
+mod broker_redis;
 mod channel;
 mod channel_functions;
 mod channel_guide;

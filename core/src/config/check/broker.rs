@@ -13,12 +13,14 @@ use crate::config::{
 const PREFIX_MAX: usize = 64;
 
 /// The schemes, each with an example.
-const SCHEMES: [(&str, &str); 5] = [
+const SCHEMES: [(&str, &str); 7] = [
     ("redis", "redis://127.0.0.1:6379/0"),
     ("rediss", "rediss://redis.example.com/0"),
     ("unix", "unix:/run/redis/redis.sock"),
     ("redis-sentinel", "redis-sentinel://10.0.0.1:26379,10.0.0.2:26379/main"),
+    ("rediss-sentinel", "rediss-sentinel://10.0.0.1:26379,10.0.0.2:26379/main"),
     ("redis+cluster", "redis+cluster://10.0.0.1:6379,10.0.0.2:6379"),
+    ("rediss+cluster", "rediss+cluster://10.0.0.1:6379,10.0.0.2:6379"),
 ];
 
 impl Checker<'_> {
@@ -117,15 +119,15 @@ fn redis_url(text: &str) -> Result<(), String> {
     if user.contains('@') || !is_encoded(user) {
         return Err(ENCODE.to_owned());
     }
-    let many = matches!(scheme, "redis-sentinel" | "redis+cluster");
+    let many = !matches!(scheme, "redis" | "rediss");
     if !(hosts.split(',').all(is_host) && (many || !hosts.contains(','))) {
         return Err(example(scheme));
     }
     let path = behind.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
     let is_number = |text: &str| text.parse::<u32>().is_ok();
     let right = match scheme {
-        "redis+cluster" => path.is_empty(),
-        "redis-sentinel" => {
+        "redis+cluster" | "rediss+cluster" => path.is_empty(),
+        "redis-sentinel" | "rediss-sentinel" => {
             let (main, database) = path.split_once('/').unwrap_or((path, "0"));
             !main.is_empty() && is_number(database)
         }

@@ -253,7 +253,8 @@ const BROKER: Constructor = statement(
         NONE,
         "Where it is: `redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]`, the same with `rediss://` for TLS, \
          `unix:/PATH[?db=N&user=…&pass=…]`, `redis-sentinel://[…@]HOST[:PORT],…/MAIN[/DATABASE]` or \
-         `redis+cluster://[…@]HOST[:PORT],…`. User and password are percent-encoded; they are in no message and no log.",
+         `redis+cluster://[…@]HOST[:PORT],…`; \
+         with TLS `rediss-sentinel://` and `rediss+cluster://`. User and password are percent-encoded; they are in no message and no log.",
     ),
     opt(
         "prefix",

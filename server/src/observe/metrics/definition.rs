@@ -83,6 +83,14 @@ metrics! {
         "Functions of the config that failed or ran too long";
     AUTH = Counter "rsp_auth" ["result"]
         "Requests at `auth`: passed after a check, passed as known (cached), refused, and 503 because too many waited (full) or the auth server gave no answer (unavailable)";
+    BROKER_UP = Gauge "rsp_broker_up" []
+        "Servers of Redis that `broker` can reach: 0 or 1 but for a cluster";
+    BROKER_CONNECTED = Counter "rsp_broker_connected" []
+        "Times a server of Redis could be reached for the first time or again";
+    BROKER_COMMANDS = Counter "rsp_broker_commands" ["result"]
+        "Commands for Redis: done, not done because it is away or too many wait (full), and unknown: sent and not answered";
+    BROKER_WAITING = Gauge "rsp_broker_waiting" []
+        "Commands that wait for an answer of Redis";
     CHANNEL_SUBSCRIBERS = Gauge "rsp_channel_subscribers" ["transport"]
         "Subscribers of channels";
     CHANNEL_PUBLISHED = Counter "rsp_channel_published" []

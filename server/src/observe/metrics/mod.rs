@@ -60,8 +60,29 @@ pub struct Metrics {
     pub script_errors: Counter,
     /// What became of requests at `auth`.
     pub auth: AuthCounts,
+    /// The Redis that channels are at.
+    pub broker: BrokerCounts,
     /// What happens on channels.
     pub channels: ChannelCounts,
+}
+
+/// What is counted of the Redis that channels are at.
+#[derive(Debug, Default)]
+pub struct BrokerCounts {
+    /// Servers that can be reached.
+    pub up: Gauge,
+    /// Times a server could be reached again, or for the first time.
+    pub connected: Counter,
+    /// Commands that were done.
+    pub done: Counter,
+    /// Commands that were not done, as it was away.
+    pub away: Counter,
+    /// Commands that may have been done.
+    pub unknown: Counter,
+    /// Commands for which too many waited; among those that were not done, too.
+    pub full: Counter,
+    /// Commands that wait for an answer.
+    pub waiting: Gauge,
 }
 
 /// What became of requests at `auth`.
@@ -241,6 +262,7 @@ impl Metrics {
             accept_backoffs: Counter::default(),
             script_errors: Counter::default(),
             auth: AuthCounts::default(),
+            broker: BrokerCounts::default(),
             channels: ChannelCounts::default(),
         }
     }

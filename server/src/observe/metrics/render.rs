@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{
-    AuthCounts, ChannelCounts, Metrics, Series, Transport,
+    AuthCounts, BrokerCounts, ChannelCounts, Metrics, Series, Transport,
     definition::{self as defined, Definition},
     series::Times,
 };
@@ -42,6 +42,7 @@ impl Collector for Metrics {
         page.counters(&defined::ACCESS_LOG_ERRORS, [([], self.access_log_errors.get())])?;
         page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])?;
         page.auth(&self.auth)?;
+        page.broker(&self.broker)?;
         page.channels(&self.channels)
     }
 }
@@ -78,6 +79,20 @@ impl Page<'_> {
             (["unavailable"], counts.unavailable.get()),
         ];
         self.counters(&defined::AUTH, rows)
+    }
+
+    fn broker(&mut self, counts: &BrokerCounts) -> fmt::Result {
+        self.gauges(&defined::BROKER_UP, [([], counts.up.get())])?;
+        self.counters(&defined::BROKER_CONNECTED, [([], counts.connected.get())])?;
+        let full = counts.full.get();
+        let rows = [
+            (["done"], counts.done.get()),
+            (["away"], counts.away.get().saturating_sub(full)),
+            (["full"], full),
+            (["unknown"], counts.unknown.get()),
+        ];
+        self.counters(&defined::BROKER_COMMANDS, rows)?;
+        self.gauges(&defined::BROKER_WAITING, [([], counts.waiting.get())])
     }
 
     fn channels(&mut self, counts: &ChannelCounts) -> fmt::Result {
