@@ -10,7 +10,9 @@ from websockets.sync.client import connect
 
 
 def tell(**event):
-    print(json.dumps(event), flush=True)
+    # In one piece, as two threads tell.
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
 
 
 def listen(socket):
