@@ -69,26 +69,26 @@ impl Outbox {
         if queue.broken {
             return Ok(());
         }
-        let mut rest = frame.clone();
+        let mut out = 0;
         if queue.frames.is_empty() {
             match self.wire.write_now(frame) {
-                Ok(n) => {
-                    queue.sent += n as u64;
-                    queue.begun = n > 0 && n < frame.len();
-                    rest.advance(n);
-                }
+                Ok(n) => out = n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => queue.broken = true,
-            }
-            if rest.is_empty() || queue.broken {
-                if queue.broken {
+                Err(_) => {
+                    queue.broken = true;
                     queue.wake();
+                    return Ok(());
                 }
+            }
+            queue.sent += out as u64;
+            if out == frame.len() {
                 return Ok(());
             }
+            queue.begun = out > 0;
         } else if queue.bytes + frame.len() > max {
             return Err(Full);
         }
+        let rest = frame.slice(out..);
         queue.bytes += rest.len();
         queue.frames.push_back(Frame { bytes: rest, may_miss });
         queue.wake();
