@@ -70,4 +70,4 @@ fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
 
 clean: ## what was built, and what npm installed
 	cargo clean
-	rm -rf testkit/browser/node_modules
+	rm -rf testkit/browser/node_modules testkit/interop/node_modules testkit/interop/python

@@ -79,12 +79,15 @@ impl EventStream {
         None
     }
 
-    /// The next event that a page is told of, which must come: its name and data.
+    /// The next event that a page is told of, which must come: its name and data. Passes over `subscribed`, as a page does
+    /// that does not listen for it.
     #[track_caller]
     pub fn told(&mut self) -> (String, String) {
         loop {
             let event = self.next_event().expect("an event, and the stream has ended");
-            if let Some(data) = event.data {
+            if let Some(data) = event.data
+                && event.name.as_deref() != Some("subscribed")
+            {
                 return (event.name.unwrap_or_else(|| "message".to_owned()), data);
             }
         }

@@ -119,3 +119,11 @@ pub fn curl(arguments: &[&str]) -> Output {
     command.args(["--silent", "--show-error", "--max-time", "25", "--noproxy", "*"]).args(arguments);
     run(&mut command, "", Duration::from_secs(30))
 }
+
+/// Starts curl, unbuffered, with these arguments, for an answer that goes on.
+#[track_caller]
+pub fn curl_follows(arguments: &[&str]) -> Program {
+    let mut command = Command::new(find_program(&["curl"]));
+    command.args(["--silent", "--show-error", "--no-buffer", "--noproxy", "*"]).args(arguments);
+    Program::start(&mut command)
+}

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -65,15 +65,26 @@ struct Lines {
 impl Program {
     /// Starts it with its outputs captured and nothing to read.
     pub fn start(command: &mut Command) -> Program {
+        Program::start_with(command, Stdio::null()).0
+    }
+
+    /// As [`Program::start`], with a standard input that is written to.
+    pub(crate) fn start_listening(command: &mut Command) -> (Program, ChildStdin) {
+        let (program, stdin) = Program::start_with(command, Stdio::piped());
+        (program, stdin.expect("piped"))
+    }
+
+    fn start_with(command: &mut Command, stdin: Stdio) -> (Program, Option<ChildStdin>) {
         let name = format!("{command:?}");
         // Programs inherit it: the kernel makes huge pages of small ones when it likes, which no measured figure survives.
         rustix::thread::disable_transparent_huge_pages(true).expect("small pages");
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("start {name}: {error}"));
         let captured = Arc::new(Captured::default());
         captured.follow(Stream::Stdout, child.stdout.take().expect("piped"));
         captured.follow(Stream::Stderr, child.stderr.take().expect("piped"));
-        Program { name, child, leads: false, captured }
+        let stdin = child.stdin.take();
+        (Program { name, child, leads: false, captured }, stdin)
     }
 
     /// As [`Program::start`], in a process group of its own: what it starts and leaves behind ends with it as well.
@@ -101,6 +112,18 @@ impl Program {
     pub fn wait_for_line(&self, deadline: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.find_line(deadline, wanted);
         found.unwrap_or_else(|| panic!("{}: no such line within {deadline:?} in\n{}", self.name, self.output()))
+    }
+
+    /// One line of one output, past or to come; none if there was none.
+    pub(crate) fn nth_line(&self, stream: Stream, index: usize, deadline: Duration) -> Option<String> {
+        let lines = self.captured.lines.lock().unwrap();
+        let of_stream = |lines: &Lines| {
+            let line = lines.all.iter().filter(|(from, _)| *from == stream).nth(index);
+            line.map(|(_, line)| line.clone())
+        };
+        let waits = |lines: &mut Lines| of_stream(lines).is_none() && lines.ended < 2;
+        let (lines, _) = self.captured.changed.wait_timeout_while(lines, deadline, waits).unwrap();
+        of_stream(&lines)
     }
 
     /// As [`Program::wait_for_line`]; none if there was none.

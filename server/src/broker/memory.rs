@@ -108,12 +108,9 @@ impl Memory {
         });
     }
 
-    pub(super) fn read(&self, channel: &Name, rules: &Rules, look: Look) -> Past {
-        let nothing = || {
-            let end = Position { epoch: epoch(), offset: 0 };
-            Past { end, items: Vec::new(), is_lost: matches!(look, Look::Since(..)) }
-        };
-        self.with_known(channel, |entry| entry.look(rules, look)).unwrap_or_else(nothing)
+    /// Begins a channel that is not there, as its position must be one that can be followed.
+    pub(super) fn read(&self, channel: &Name, rules: &Rules, look: Look) -> Result<Past, Refused> {
+        self.with(channel, rules, |entry| entry.look(rules, look))
     }
 
     pub(super) fn reset(&self, channel: &Name) -> Result<Position, Refused> {

@@ -203,7 +203,7 @@ impl Broker {
     /// Looks back. A channel that is not there has an empty past, and an `end` that nobody can resume from.
     pub async fn read(&self, channel: &Name, rules: &Rules, look: Look) -> Result<Past, Refused> {
         match self {
-            Self::Memory(memory) => Ok(memory.read(channel, rules, look)),
+            Self::Memory(memory) => memory.read(channel, rules, look),
             Self::Redis(redis) => Box::pin(redis.read(channel, rules, look)).await,
         }
     }

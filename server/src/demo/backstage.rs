@@ -1,4 +1,4 @@
-//! The demo's own servers: three upstreams with a switch each, and one that serves the page and works the switches.
+//! The demo's own servers: three upstreams with a switch each, and one that serves the pages and works the switches.
 
 use std::{
     cell::RefCell,
@@ -19,6 +19,7 @@ use super::service::{Service, not_found, serve};
 use crate::message::{Body, Response};
 
 const PAGE: &str = include_str!("page.html");
+const CHAT: &str = include_str!("../../../example/chat/index.html");
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const BACKLOG: i32 = 128;
 
@@ -152,7 +153,7 @@ impl Service for Greeter {
     }
 }
 
-/// The page, the site's config, and the switches.
+/// The pages, the site's config, and the switches.
 struct Control {
     upstreams: Vec<Upstream>,
     config: String,
@@ -164,6 +165,7 @@ impl Service for Control {
         let words: Vec<&str> = path.split('/').skip(1).collect();
         match (head.method.as_str(), words.as_slice()) {
             ("GET" | "HEAD", [""]) => of_type("text/html; charset=utf-8", PAGE.into()),
+            ("GET" | "HEAD", ["chat"]) => of_type("text/html; charset=utf-8", CHAT.into()),
             ("GET" | "HEAD", ["demo", "config"]) => of_type("text/plain; charset=utf-8", self.config.clone().into()),
             ("GET" | "HEAD", ["demo", "upstreams"]) => self.states(),
             ("POST", ["demo", "upstreams", number, switch]) => match self.numbered(number) {

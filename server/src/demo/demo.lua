@@ -22,4 +22,19 @@ site "*" {
   ["GET /hello"] = proxy(hello),
   ["GET /"] = proxy "$BACKSTAGE",   -- this page
   ["/demo/*"] = proxy "$BACKSTAGE", -- its switches
+
+  -- The chat: its page, and the room where browsers, event streams, polls and curl meet.
+  ["GET /chat"] = proxy "$BACKSTAGE",
+  ["/chat/room"] = channel {
+    "chat",
+    history = 200,      -- whoever comes sees the latest; whoever was away, what it missed
+    presence = true,    -- who is here
+    join_leave = true,  -- who comes and who goes
+    message_max = "16KiB",
+    -- Whoever comes says its name. Where that must be true, let `auth` ask for it.
+    subscribe = function(request)
+      local name = request.args.name
+      return if name and utf8.len(name) and #name <= 160 then { user = name } else true
+    end,
+  },
 }

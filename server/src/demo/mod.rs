@@ -1,4 +1,5 @@
-//! `rsp demo`: a site balanced over three servers that live inside this process, and a page to watch it and to break it.
+//! `rsp demo`: a site balanced over three servers that live inside this process, with a page to watch it and to break
+//! it, and a chat.
 //!
 //! **Invariant:** nothing outside the process is needed, and nothing listens beyond the loopback but the site itself.
 //! **Invariant:** the site is an ordinary config; rsp does not know that it is the demo's.
@@ -52,12 +53,14 @@ fn greeting(listen: &str) -> String {
     let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
     let url = format!("http://{host}:{port}/");
     let lines = [
-        "",
-        &format!("  Open {url}        three servers, one address: stop one and watch"),
-        &format!("  curl {url}hello   the same from a shell"),
-        "  Ctrl-C ends it all.\n\n",
+        (format!("Open {url}"), "three servers, one address: stop one and watch"),
+        (format!("Open {url}chat"), "a chat: open it in two browsers"),
+        (format!("curl {url}hello"), "the servers from a shell"),
+        (format!("curl -d hello {url}chat/room"), "the chat from a shell"),
     ];
-    lines.join("\n")
+    let width = lines.iter().map(|(what, _)| what.len()).max().unwrap_or_default();
+    let lines: String = lines.iter().map(|(what, why)| format!("  {what:width$}   {why}\n")).collect();
+    format!("\n{lines}  Ctrl-C ends it all.\n\n")
 }
 
 #[cfg(test)]
@@ -75,6 +78,7 @@ mod tests {
     fn the_greeting_names_an_address_that_a_browser_understands() {
         assert!(greeting(":80").contains("Open http://127.0.0.1:80/ "));
         assert!(greeting("[::1]:8080").contains("Open http://[::1]:8080/ "));
+        assert!(greeting("0.0.0.0:81").contains("Open http://127.0.0.1:81/chat "));
         assert_eq!(greeting("unix:/tmp/x"), "");
     }
 }

@@ -1,6 +1,8 @@
 //! `rsp demo` as a visitor meets it: with a browser, with curl's means, and with servers that stop in between.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod chat;
+
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},

@@ -18,7 +18,11 @@ fn an_event_stream_says_where_it_is_and_then_tells_every_message() {
     assert_eq!(stream.header("cache-control"), Some("no-cache, no-transform"));
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
     let first = stream.next_event().unwrap();
-    assert_eq!((first.id, first.data), (Some(before), None), "a browser that loses it now comes back with this id");
+    assert_eq!(
+        (first.name.as_deref(), first.id),
+        (Some("subscribed"), Some(before)),
+        "whoever is cut off now has an id"
+    );
     let position = publish(&rsp, "two\nlines");
     let event = stream.next_event().unwrap();
     assert_eq!((event.id, event.name, event.data), (Some(position), None, Some("two\nlines".into())));

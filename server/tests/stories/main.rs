@@ -30,6 +30,10 @@ mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod interop_curl;
+mod interop_event_stream;
+mod interop_examples;
+mod interop_websocket;
 mod large;
 mod limit_filter;
 mod limits;
@@ -63,4 +67,11 @@ fn front(statements: &str, handler: &str) -> RspBuilder {
     Rsp::config(&format!(
         "workers(1)\nlisten \"127.0.0.1:$PORT\"\n{statements}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n"
     ))
+}
+
+/// rsp with one channel at every path, for two workers; `options` are more of the channel's.
+#[track_caller]
+fn room(options: &str) -> Rsp {
+    let channel = format!("channel {{ \"room\", {options} }}");
+    Rsp::config(&format!("workers(2)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{ [\"/*\"] = {channel} }}\n")).start()
 }

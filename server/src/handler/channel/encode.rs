@@ -139,10 +139,12 @@ fn stream_event(event: Event<'_>) -> String {
                 None => named(Some("binary"), position, &STANDARD.encode(&item.message.data), &mut out),
             }
         }
-        // Without data it is not shown to the page, but the browser comes back with the id.
-        Event::Subscribed(position) => drop(write!(out, "id: {position}\n\n")),
+        // An id alone would do for browsers, but npm's `eventsource` comes back with one only if there was data, too.
+        Event::Subscribed(position) => {
+            named(Some("subscribed"), Some(position.to_string()), &position_object(position), &mut out);
+        }
         Event::Reset(position) => {
-            named(Some("reset"), Some(position.to_string()), &format!("{{\"position\":\"{position}\"}}"), &mut out);
+            named(Some("reset"), Some(position.to_string()), &position_object(position), &mut out);
         }
         Event::Join(member) => named(Some("join"), None, &member_object(member, ""), &mut out),
         Event::Leave(member) => named(Some("leave"), None, &member_object(member, ""), &mut out),
@@ -178,6 +180,10 @@ pub fn item_object(item: &Item) -> String {
     push_who(&mut out, item.message.by.as_deref());
     out.push('}');
     out
+}
+
+fn position_object(position: Position) -> String {
+    format!("{{\"position\":\"{position}\"}}")
 }
 
 /// `{"id":…,"user":…,"info":…,"since":…}`, behind `front`.
