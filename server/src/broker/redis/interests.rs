@@ -149,7 +149,11 @@ impl Interests {
         let Some(interest) = all.get_mut(channel) else { return };
         let what = match heard {
             Some(Heard::Item(item)) => {
-                interest.told = Some(Known { position: item.position, run: Arc::clone(run) });
+                let told = interest.told.replace(Known { position: item.position, run: Arc::clone(run) });
+                if told.is_some_and(|told| told.position.epoch != item.position.epoch) {
+                    // It began while nobody listened. What came before the item is a gap that followers see.
+                    interest.tell(&name, What::Reset(Position { offset: 0, ..item.position }));
+                }
                 What::Item(item)
             }
             Some(Heard::Reset(position)) => {

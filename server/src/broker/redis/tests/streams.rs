@@ -169,6 +169,21 @@ fn a_message_that_was_lost_without_a_word_is_found() {
 }
 
 #[test]
+fn a_message_of_an_epoch_that_nobody_announced_announces_it() {
+    let redis = Redis::start();
+    let (one, two) = (Process::start(&redis.url()), Process::start(&redis.url()));
+    one.subscribe("a").unwrap();
+    let first = two.publish("a", "first").unwrap().position;
+    one.told_until_text("first");
+    // Another epoch, as if it had begun before this process listened.
+    redis.ask(&["HSET", "rsp:{a}:meta", "e", "0000000000007", "o", "0"]);
+    let second = two.publish("a", "second").unwrap().position;
+    assert_eq!((second.epoch == first.epoch, second.offset), (false, 1));
+    let told = one.told_until_text("second");
+    assert_eq!(told, [Told::Reset(Position { offset: 0, ..second }), Told::Text("second".into(), second)]);
+}
+
+#[test]
 fn garbage_at_redis_is_no_end() {
     let redis = Redis::start();
     let one = Process::start(&redis.url());
