@@ -159,6 +159,7 @@ impl Control {
         let (bound, admin_bound) =
             open(&loaded, &admin_address, count, &shared.registry.secret, &mut succession.inherited)?;
         memory::give_back();
+        memory::choose_pages();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let operators_config = Arc::new(ArcSwap::new(Arc::clone(&loaded.config)));
         let admin = Admin {

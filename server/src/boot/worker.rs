@@ -130,6 +130,7 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
     tokio::task::spawn_local(crate::handler::sweep_for_ever());
+    tokio::task::spawn_local(memory::give_back_for_ever(Arc::clone(&shared.broker)));
     let mut listening: HashMap<Address, Vec<oneshot::Sender<HandedOver>>> = HashMap::new();
     let mut prepared = None;
     while let Some(message) = messages.recv().await {

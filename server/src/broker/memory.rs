@@ -168,6 +168,10 @@ impl Memory {
         (first.into_values().collect(), total)
     }
 
+    pub(super) fn rules(&self, channel: &str) -> Option<Rules> {
+        self.shard(channel).get(channel).map(|entry| entry.rules)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.channels.load(Ordering::Relaxed)
     }
@@ -224,7 +228,7 @@ impl Memory {
         Some(done)
     }
 
-    fn shard(&self, channel: &Name) -> MutexGuard<'_, Shard> {
+    fn shard(&self, channel: &str) -> MutexGuard<'_, Shard> {
         // The low bits choose the place within the shard.
         let hash = self.hasher.hash_one(channel) >> 32;
         lock(&self.shards[(hash as usize) % SHARDS])

@@ -249,6 +249,15 @@ impl Broker {
         }
     }
 
+    /// The rules that a channel of this process goes by, for who uses it under a name that no config declares.
+    pub fn rules(&self, channel: &str) -> Option<Rules> {
+        match self {
+            Self::Memory(memory) => memory.rules(channel),
+            // They are not kept there.
+            Self::Redis(_) => None,
+        }
+    }
+
     /// How many channels this process knows.
     pub fn count(&self) -> usize {
         match self {

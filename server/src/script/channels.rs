@@ -105,7 +105,8 @@ async fn publish(
     let name = channel_name("publish", &name)?;
     let key = key(&options)?;
     let declared = served.config.channel(&name);
-    let (rules, max) = declared.map_or((RULES, MESSAGE_MAX), |channel| (channel.rules, channel.message_max));
+    let undeclared = || (served.services.broker.rules(&name).unwrap_or(RULES), MESSAGE_MAX);
+    let (rules, max) = declared.map_or_else(undeclared, |channel| (channel.rules, channel.message_max));
     let too_large = |length| wrong("publish", format!("a message of {length} bytes, and \"{name}\" takes {max}"));
     let data = match &message {
         LuaValue::String(text) if text.as_bytes().len() > max => return Err(too_large(text.as_bytes().len())),

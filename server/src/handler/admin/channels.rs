@@ -62,10 +62,14 @@ pub fn list(broker: &Broker, request: &Request) -> Response {
 }
 
 /// Lets the operator in: the rules that the running config has for the name, and nobody to ask.
-pub fn visit(name: Name, mut request: Request, config: &Config) -> Visit {
+pub fn visit(name: Name, mut request: Request, config: &Config, broker: &Broker) -> Visit {
     // The API's own rule is the one that counts.
     request.head.headers.remove(header::ORIGIN);
-    let undeclared = || config::Channel::undeclared(&name);
+    // One that a function made goes on by its own rules.
+    let undeclared = || {
+        let least = config::Channel::undeclared(&name);
+        config::Channel { rules: broker.rules(&name).unwrap_or(least.rules), ..least }
+    };
     let declared = config.channel(&name).map_or_else(undeclared, |declared| config::Channel::clone(declared));
     let spec = config::Channel {
         publish: Publish::Client,

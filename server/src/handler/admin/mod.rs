@@ -96,7 +96,7 @@ impl Admin {
         let answer = match (self.refusal(&request), channels::named(request.head.target.path())) {
             (Some(refusal), _) => refusal,
             (None, Some(Ok(name))) => {
-                let visit = channels::visit(name, request, &self.config.load());
+                let visit = channels::visit(name, request, &self.config.load(), &self.broker);
                 return Ok(Outcome::AtChannel(Box::new(visit)));
             }
             (None, Some(Err(why))) => Response::text(StatusCode::BAD_REQUEST, format!("400 Bad Request: {why}\n")),

@@ -289,6 +289,8 @@ fn channels_are_listed_with_their_subscribers_and_what_is_kept() {
     assert!(first["position"].as_str().unwrap().ends_with("-1"), "{first}");
     assert_eq!(listed("/channels?x=1&prefix=chat:b%20").0, "chat:b c");
     assert_eq!(listed("/channels?prefix=none").1, 0);
+    let seen = api.ask(post("/channels/news")).text;
+    assert!(seen.contains("history: 1"), "no config declares it, and it keeps what it kept: {seen}");
 }
 
 #[test]

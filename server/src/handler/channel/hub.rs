@@ -147,7 +147,8 @@ impl Hub {
         look: Look,
     ) -> Result<(Seat, Past), Refused> {
         let rules = subscriber.spec.rules;
-        let resumes = matches!(look, Look::Since(..));
+        // A poll says with each request where it is.
+        let resumes = matches!(look, Look::Since(..)) && subscriber.connection().is_some();
         let mut seat = self.seat(channel, subscriber, transport);
         let past = self.broker.subscribe(channel, &rules, &self.inbox, look).await?;
         seat.is_known = true;

@@ -48,10 +48,10 @@ impl NotPublished {
         let kind = match self {
             Self::Function(fault) => return fault.clone(),
             Self::Denied => Kind::Forbidden,
-            Self::Outdated => Kind::Full,
+            Self::Outdated | Self::Broker(Refused::Full) => Kind::Full,
             Self::TooLarge => Kind::BodyTooLarge,
             Self::Malformed(_) => Kind::Malformed,
-            Self::Broker(Refused::Full | Refused::Away) => Kind::BrokerAway,
+            Self::Broker(Refused::Away) => Kind::BrokerAway,
             Self::Broker(Refused::Unknown) => Kind::BrokerSlow,
         };
         Fault::new(kind, self.reason())
