@@ -32,6 +32,7 @@ pub struct Start {
 pub async fn begin(seat: &mut Seat, start: Start, timeout: Duration) -> Result<(), Ending> {
     let position = seat.subscriber().follower().position();
     send(seat, Event::Subscribed(position));
+    seat.subscriber().begin();
     if let Some(member) = start.member {
         // A broker that is away learns of it when it is back, or never: nobody is sent away for that.
         let _ = seat.enter(member).await;

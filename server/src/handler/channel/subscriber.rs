@@ -25,6 +25,8 @@ pub struct Subscriber {
     sink: Sink,
     follower: RefCell<Follower>,
     ending: Cell<Option<Ending>>,
+    /// Whether the head of the answer is out, so that anything may follow.
+    has_begun: Cell<bool>,
     /// Whether the client was heard of since the last ping.
     heard: Cell<bool>,
 }
@@ -81,7 +83,9 @@ impl Subscriber {
         // Where it is it learns from the broker.
         let nowhere = Position { epoch: Epoch::new(0), offset: 0 };
         let follower = RefCell::new(Follower::behind(nowhere));
-        Rc::new(Self { spec, sink, follower, ending: Cell::new(None), heard: Cell::new(true) })
+        // The head of a poll's answer comes last.
+        let has_begun = Cell::new(matches!(sink, Sink::Poll(_)));
+        Rc::new(Self { spec, sink, follower, ending: Cell::new(None), has_begun, heard: Cell::new(true) })
     }
 
     /// What it is told as, and the way to it; None: it waits for one message.
@@ -108,6 +112,11 @@ impl Subscriber {
             self.ending.set(Some(why));
             self.wake();
         }
+    }
+
+    /// Its answer has a head, and now comes what it is about.
+    pub fn begin(&self) {
+        self.has_begun.set(true);
     }
 
     /// Its client is there.
@@ -137,12 +146,16 @@ impl Subscriber {
     }
 
     fn tell_of(&self, event: Event<'_>, frames: &mut Encoded<'_>) -> Told {
-        // Whoever looks back finds out, and hears of comers and goers when it is done.
-        if self.follower.borrow().is_behind() {
+        if !self.has_begun.get() {
             return Told::No;
         }
         if let Event::Reset(position) = event {
-            self.follower.borrow_mut().reset(position);
+            let mut follower = self.follower.borrow_mut();
+            // Whoever looks back finds out.
+            if follower.is_behind() {
+                return Told::No;
+            }
+            follower.reset(position);
         }
         match (&self.sink, event) {
             // It knows no positions, so that this is all it can be told.
@@ -202,6 +215,9 @@ impl Subscriber {
         if self.ending.get().is_some() {
             return false;
         }
+        if !self.has_begun.get() {
+            return true;
+        }
         // A queue that is full is a sign of its own.
         let _ = match format {
             Format::Plain(_) | Format::Json(_) => {
@@ -245,4 +261,41 @@ impl Subscriber {
 
 thread_local! {
     static PING: Bytes = control_frame(Opcode::Ping, b"", None);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use rsp_core::channel::Member;
+    use tokio::{io::AsyncReadExt, net::UnixStream};
+
+    use super::*;
+    use crate::stream::{Peer, Socket};
+
+    #[test]
+    fn who_looks_back_hears_of_comers_but_nothing_before_the_head_is_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut client) = UnixStream::pair().unwrap();
+            let wire = Rc::new(Wire::new(Socket::Unix(ours), Peer::Unix));
+            let spec = Arc::new(config::Channel::undeclared("a"));
+            let subscriber = Subscriber::stream(spec, Format::Lines { is_chunked: false }, wire);
+            let encoder = encode::Encoder::default();
+            let came = |id: &str| {
+                let member = Member { id: id.into(), who: None, since: Duration::ZERO };
+                subscriber.tell(&mut Encoded::new(Event::Join(&member), &encoder));
+            };
+            came("early");
+            assert!(subscriber.turn(), "no ping either, but there will be others");
+            subscriber.begin();
+            assert!(subscriber.follower().is_behind());
+            came("late");
+            assert!(poll_fn(|cx| subscriber.connection().unwrap().1.poll_flush(cx, Duration::ZERO)).await.is_ok());
+            let mut read = [0; 200];
+            let length = client.read(&mut read).await.unwrap();
+            let text = str::from_utf8(&read[..length]).unwrap();
+            assert!(text.starts_with("{\"event\":\"join\",\"id\":\"late\""), "{text}");
+        });
+    }
 }
