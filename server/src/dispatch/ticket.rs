@@ -38,6 +38,28 @@ pub struct Ticket {
     asking: Option<Box<Asking>>,
 }
 
+/// The entry of a request whose answer may last for days.
+pub struct Lasting {
+    id: RequestId,
+    received: Instant,
+    bytes_in: u64,
+    place: Place,
+    answered: Option<Box<Answered>>,
+    logged: Option<Box<Logged>>,
+    kept: Kept,
+}
+
+impl Lasting {
+    /// Counts and logs the request, with what went out.
+    pub fn finish(self, status: StatusCode, bytes_out: u64) {
+        let Self { id, received, bytes_in, place, answered, logged, kept } = self;
+        let answered = answered.map(|answered| *answered);
+        let (accept, fault, asking) = (None, None, None);
+        Ticket { id, received, accept, bytes_in, place, answered, fault, logged, kept, asking }
+            .finish(status, bytes_out);
+    }
+}
+
 /// How far the request came.
 pub(super) enum Place {
     Nowhere,
@@ -192,9 +214,8 @@ impl Ticket {
         }
     }
 
-    /// Keeps only what the log will show, for an answer that may last for days.
-    pub fn keep_little(&mut self) {
-        self.accept = None;
+    /// Keeps only what is needed at the end, for an answer that may last for days.
+    pub fn lasting(mut self) -> Box<Lasting> {
         if let Some(head) = self.logged.as_mut().and_then(|logged| logged.head.as_mut()) {
             let names = [header::REFERER, header::USER_AGENT, header::HOST];
             let mut shown = HeaderMap::with_capacity(names.len());
@@ -206,6 +227,8 @@ impl Ticket {
             }
             head.headers = shown;
         }
+        let Self { id, received, bytes_in, place, answered, logged, kept, .. } = self;
+        Box::new(Lasting { id, received, bytes_in, place, answered: answered.map(Box::new), logged, kept })
     }
 
     /// Counts and logs the request, with what went out.

@@ -156,10 +156,9 @@ async fn hand_over(
 fn lead(
     session: Session,
     line: Line,
-    (mut ticket, status, bytes): (Ticket, StatusCode, u64),
+    (ticket, status, bytes): (Ticket, StatusCode, u64),
 ) -> Pin<Box<dyn Future<Output = ()>>> {
-    ticket.keep_little();
-    let ticket = Box::new(ticket);
+    let ticket = ticket.lasting();
     let life = (session.lead)(line);
     Box::pin(async move { ticket.finish(status, bytes + life.await) })
 }
