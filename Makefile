@@ -3,11 +3,7 @@
 # Where cargo puts what it builds; benches and demos run the release binary.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-<<<<<<< HEAD
-.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live reference fuzz clean
-=======
-.PHONY: demo build test check needs bench bench-scenarios conformance reference fuzz clean
->>>>>>> main
+.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live conformance reference fuzz clean
 
 demo: ## build release and run the demo; nothing to install
 	cargo build --release --locked --package rsp
@@ -51,14 +47,12 @@ bench-scenarios: build ## a million requests, slow readers, reloads and dying up
 	scripts/install-test-needs bench
 	python3 bench/run.py --scenarios
 
-<<<<<<< HEAD
 bench-live: build ## live channels beside nchan and a bare loop of sends, storms, a million channels, a Redis that is killed
 	scripts/install-test-needs bench
 	python3 bench/run.py --live
-=======
+
 conformance: build ## Autobahn's test suite of WebSocket against rsp; needs a Python 2.7 with pip
 	scripts/conformance
->>>>>>> main
 
 reference: ## write doc/reference.md, the manual pages, rsp.d.luau and doc/metrics.md anew from their tables
 	UPDATE=1 cargo test --package rsp-core --locked reference

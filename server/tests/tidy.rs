@@ -92,6 +92,11 @@ fn the_architecture_fits_into_one_reading() {
 }
 
 #[test]
+fn no_file_holds_two_versions_of_itself() {
+    assert_tidy("conflict markers", text_files(), |file| marker_faults(&file.text));
+}
+
+#[test]
 fn every_config_key_is_in_the_reference() {
     let reference = fs::read_to_string(root().join("doc/reference.md")).expect("doc/reference.md is there");
     let tables = rust_files().into_iter().filter(|file| file.path.starts_with("core/src/config/options/")).collect();
@@ -213,6 +218,12 @@ fn missing_keys(table: &str, reference: &str) -> Vec<String> {
     missing.map(|key| format!("the key `{key}` is not in doc/reference.md: run `make reference`")).collect()
 }
 
+/// What a merge leaves behind where it could not decide.
+fn marker_faults(text: &str) -> Vec<String> {
+    let is_marker = |line: &str| ["<".repeat(7), ">".repeat(7)].iter().any(|marker| line.starts_with(marker));
+    text.lines().filter(|line| is_marker(line)).map(str::to_owned).collect()
+}
+
 fn too_long(what: &str, text: &str, lines_max: usize) -> Option<String> {
     let lines = text.lines().count();
     (lines > lines_max).then(|| format!("{what} has {lines} lines, {lines_max} at most"))
@@ -257,6 +268,15 @@ fn rust_files() -> Vec<File> {
         }
     }
     files
+}
+
+/// What people write, but for Rust's lock files.
+fn text_files() -> Vec<File> {
+    let endings = ["rs", "md", "py", "lua", "js", "c", "h", "html", "toml", "luau", "expected"];
+    let mut paths: Vec<_> = endings.iter().flat_map(|ending| files_below(&root(), ending)).collect();
+    paths.push(root().join("Makefile"));
+    let read = |path: PathBuf| Some(File { text: fs::read_to_string(&path).ok()?, path: path.display().to_string() });
+    paths.into_iter().filter_map(read).collect()
 }
 
 fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -316,6 +336,13 @@ mod rules {
                      // crate::listen\nconst A: &str = \"crate::boot\";\npub(in crate::handler) fn f() {}\n\
                      #[cfg(test)]\nmod tests { use crate::boot::start; }\n";
         assert_eq!(room_faults(path, right), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_merge_left_behind_is_found() {
+        let text = format!("a\n{} HEAD\nb\n=======\nc\n{} other\n", "<".repeat(7), ">".repeat(7));
+        assert_eq!(marker_faults(&text).len(), 2);
+        assert_eq!(marker_faults("=======\n  <<<<<<< quoted\n").len(), 0);
     }
 
     #[test]
