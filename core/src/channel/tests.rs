@@ -84,6 +84,8 @@ enum Step {
     Wait(u64),
     /// The history is dropped.
     Reset,
+    /// The follower is about to ask for what it missed; what comes meanwhile waits.
+    FallBehind,
     /// The follower asks for what it missed.
     Resume,
     /// The follower gets the last item a second time.
@@ -95,6 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => any::<bool>().prop_map(|is_delivered| Step::Publish { is_delivered }),
         2 => (0..50u64).prop_map(Step::Wait),
         1 => Just(Step::Reset),
+        1 => Just(Step::FallBehind),
         3 => Just(Step::Resume),
         1 => Just(Step::Repeat),
     ];
@@ -116,19 +119,39 @@ struct Reader {
 
 impl Reader {
     fn take(&mut self, item: &Item, channel: &mut Channel, rules: &Rules, now: Duration, epoch: usize) {
-        match self.follower.next(item.position) {
-            Next::Deliver => self.runs.last_mut().unwrap().2.push(number(&item.message)),
+        match self.follower.arrive(item) {
+            Next::Deliver => self.see(item),
             Next::Old => {}
             Next::Gap => self.resume(channel, rules, now, epoch),
         }
     }
 
+    fn see(&mut self, item: &Item) {
+        self.runs.last_mut().unwrap().2.push(number(&item.message));
+    }
+
     fn resume(&mut self, channel: &mut Channel, rules: &Rules, now: Duration, epoch: usize) {
-        match channel.since(rules, now, self.follower.position(), usize::MAX) {
-            Resumed::Kept(items) => items.iter().for_each(|item| self.take(item, channel, rules, now, epoch)),
-            Resumed::Lost(position) => {
-                self.follower.reset(position);
-                self.runs.push((epoch, position.offset, Vec::new()));
+        loop {
+            match channel.since(rules, now, self.follower.position(), 3) {
+                Resumed::Kept(items) => {
+                    for item in &items {
+                        assert_eq!(self.follower.next(item.position), Next::Deliver, "nothing else was asked for");
+                        self.see(item);
+                    }
+                    if items.len() == 3 {
+                        continue;
+                    }
+                }
+                Resumed::Lost(position) => {
+                    self.follower.reset(position);
+                    self.runs.push((epoch, position.offset, Vec::new()));
+                }
+            }
+            let mut waited = Vec::new();
+            let is_live = self.follower.catch_up(|item| waited.push(item.clone()));
+            waited.iter().for_each(|item| self.see(item));
+            if is_live {
+                return;
             }
         }
     }
@@ -166,6 +189,7 @@ proptest! {
                     model.epochs.push(Vec::new());
                     channel.reset(Epoch::new(model.epochs.len() as u64));
                 }
+                Step::FallBehind => reader.follower.fall_behind(),
                 Step::Resume => {
                     let before = reader.runs.len();
                     let (position, seen) = (reader.follower.position(), reader.runs.last().unwrap().clone());
