@@ -25,6 +25,7 @@ site "*" {
 
   -- The chat: its page, and the room where browsers, event streams, polls and curl meet.
   ["GET /chat"] = proxy "$BACKSTAGE",
+  ["GET /chat/"] = redirect("/chat"),
   ["/chat/room"] = channel {
     "chat",
     history = 200,      -- whoever comes sees the latest; whoever was away, what it missed
