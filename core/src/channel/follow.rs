@@ -10,9 +10,9 @@ const WAITING_MAX: usize = 64;
 pub enum Next {
     /// The one to deliver.
     Deliver,
-    /// It has been delivered, or it waits.
+    /// It has been delivered, or it waits, or it is of an earlier epoch.
     Old,
-    /// Something before it is missing, or it is of another epoch: look up what is since the position.
+    /// Something before it is missing, or it is of a later epoch: look up what is since the position.
     Gap,
 }
 
@@ -79,7 +79,7 @@ impl Follower {
     /// What to do with the item at `position`, which was looked up.
     pub fn next(&mut self, position: Position) -> Next {
         if position.epoch != self.position.epoch {
-            return Next::Gap;
+            return if position.epoch > self.position.epoch { Next::Gap } else { Next::Old };
         }
         match position.offset.checked_sub(self.position.offset) {
             Some(1) => {

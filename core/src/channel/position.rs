@@ -1,18 +1,29 @@
 //! Where a subscriber is: the channel's epoch, and how many of its messages came before.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// Digits of an epoch: a `u64` to the base of 36 has at most 13.
 const DIGITS: usize = 13;
 
-/// One unbroken life of a channel's stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// One unbroken life of a channel's stream. A later one is greater, so that news of an earlier one is known as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
+/// Bits of an epoch that are random; above them is its time in milliseconds.
+const RANDOM_BITS: u32 = 22;
+
 impl Epoch {
-    /// Of random bits, so that two epochs are never the same.
-    pub const fn new(random: u64) -> Self {
-        Self(random)
+    /// Of a number that was an epoch.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// One that begins `now`, since the Unix epoch; the random bits tell it from others of that millisecond. It follows
+    /// `last`, whatever clock that went by.
+    pub fn begin(now: Duration, random: u64, last: Option<Self>) -> Self {
+        let time = u64::try_from(now.as_millis()).unwrap_or_default() << RANDOM_BITS;
+        let number = time | (random >> (u64::BITS - RANDOM_BITS));
+        Self(last.map_or(number, |last| number.max(last.0.saturating_add(1))))
     }
 }
 
@@ -30,7 +41,7 @@ impl fmt::Display for Epoch {
 }
 
 /// `EPOCH-OFFSET`: after the message of that offset; 0 is before the first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Which stream.
     pub epoch: Epoch,
@@ -81,6 +92,16 @@ mod tests {
             let position = Position { epoch: Epoch::new(epoch), offset };
             prop_assert_eq!(position.to_string().parse(), Ok(position));
         }
+    }
+
+    #[test]
+    fn a_later_epoch_is_greater_also_by_a_clock_that_is_behind() {
+        let at = |seconds, last| Epoch::begin(Duration::from_secs(seconds), u64::MAX, last);
+        assert!(at(1_800_000_000, None) < at(1_800_000_001, None));
+        let late = at(1_800_000_000, None);
+        assert!(at(1_700_000_000, Some(late)) > late);
+        assert!(late.to_string() < at(1_800_000_001, None).to_string(), "their texts are in the same order");
+        assert_ne!(Epoch::begin(Duration::from_secs(1), 0, None), Epoch::begin(Duration::from_secs(1), u64::MAX, None));
     }
 
     #[test]

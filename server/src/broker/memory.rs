@@ -114,8 +114,9 @@ impl Memory {
     }
 
     pub(super) fn reset(&self, channel: &Name) -> Result<Position, Refused> {
-        let fresh = Position { epoch: epoch(), offset: 0 };
+        let mut fresh = Position { epoch: epoch(None), offset: 0 };
         let reset = self.with_known(channel, |entry| {
+            fresh.epoch = epoch(Some(entry.stream.position().epoch));
             entry.stream.reset(fresh.epoch);
             entry.tell(channel, What::Reset(fresh));
         });
@@ -238,7 +239,7 @@ impl Memory {
 impl Entry {
     fn new(rules: &Rules) -> Self {
         Self {
-            stream: Channel::new(epoch()),
+            stream: Channel::new(epoch(None)),
             rules: *rules,
             listeners: SmallVec::new(),
             presence: None,
@@ -277,8 +278,8 @@ impl Entry {
     }
 }
 
-fn epoch() -> Epoch {
-    Epoch::new(random())
+fn epoch(last: Option<Epoch>) -> Epoch {
+    Epoch::begin(now(), random(), last)
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

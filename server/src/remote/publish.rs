@@ -46,9 +46,11 @@ enum Fault {
     Failed(Failure),
     /// It can't be published.
     Refused(String),
+    /// Nobody knows whether it was.
+    Unknown(String),
 }
 
-/// Publishes, prints where each message stands, and tells the shell: 0 done, 1 not running, 2 refused.
+/// Publishes, prints where each message stands, and tells the shell: 0 done, 1 not running or not known, 2 refused.
 pub fn publish(publication: &Publication, target: &Target) -> ExitCode {
     let published = find(target).map_err(Fault::Failed).and_then(|address| match &publication.source {
         Source::Given(data) => send(publication, &address, data),
@@ -62,6 +64,9 @@ pub fn publish(publication: &Publication, target: &Target) -> ExitCode {
         Ok(()) => return ExitCode::from(DONE),
         Err(Fault::Failed(failure)) => (failure.to_string(), NOT_RUNNING),
         Err(Fault::Refused(why)) => (why, REFUSED),
+        Err(Fault::Unknown(why)) => {
+            (format!("{}; it may have been published, and with --key it can be repeated", why.trim_end()), NOT_RUNNING)
+        }
     };
     // Standard error that is closed leaves nobody to tell.
     let _ = writeln!(io::stderr(), "rsp: {}", text.trim_end());
@@ -75,6 +80,7 @@ fn lines(publication: &Publication, address: &Address) -> Result<(), Fault> {
         number += 1;
         send(publication, address, &line).map_err(|fault| match fault {
             Fault::Refused(why) => Fault::Refused(format!("line {number}: {why}")),
+            Fault::Unknown(why) => Fault::Unknown(format!("line {number}: {why}")),
             failed => failed,
         })?;
     }
@@ -93,7 +99,10 @@ fn send(publication: &Publication, address: &Address, data: &[u8]) -> Result<(),
     let path = channel_path(&publication.channel);
     let ask = Ask { method: Method::POST, path: &path, fields: &fields, body: data };
     let answer = call(address, &ask, token().as_deref()).map_err(|e| Fault::Failed(failure(address, e)))?;
-    let position = position(&answer).ok_or_else(|| Fault::Refused(refusal(&answer)))?;
+    let position = position(&answer).ok_or_else(|| match answer.status {
+        504 => Fault::Unknown(refusal(&answer)),
+        _ => Fault::Refused(refusal(&answer)),
+    })?;
     // A reader that is gone wants no positions, but the messages are still to be published.
     let _ = writeln!(io::stdout(), "{position}");
     Ok(())

@@ -135,8 +135,8 @@ impl Subscriber<'_> {
             let status = reply.status;
             return match reply.text(64 << 10) {
                 Err(e) => End::Gone(Some(e)),
-                // One that is ending, or has only begun.
-                Ok(_) if status == 503 && self.was_connected => End::Gone(None),
+                // One that is ending or has only begun, or whose broker is away.
+                Ok(_) if status >= 500 && self.was_connected => End::Gone(None),
                 Ok(text) => End::Refused(refusal(&Answer { status, text })),
             };
         }

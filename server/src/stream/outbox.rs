@@ -16,6 +16,9 @@ use super::Wire;
 /// Frames that one system call takes.
 const PARTS: usize = 16;
 
+/// What a frame that waits costs beside its bytes.
+const FRAME: usize = 128;
+
 /// The writing side of a connection that many write to, each frame as a whole.
 ///
 /// Frames are shared: a queue of them costs their references.
@@ -85,11 +88,11 @@ impl Outbox {
                 return Ok(());
             }
             queue.begun = out > 0;
-        } else if queue.bytes + frame.len() > max {
+        } else if queue.bytes + frame.len() + FRAME > max {
             return Err(Full);
         }
         let rest = frame.slice(out..);
-        queue.bytes += rest.len();
+        queue.bytes += rest.len() + FRAME;
         queue.frames.push_back(Frame { bytes: rest, may_miss });
         queue.wake();
         Ok(())
@@ -98,7 +101,7 @@ impl Outbox {
     /// Drops the oldest frames that may be missed and have not begun, until `bytes` find room; returns how many.
     pub fn make_room(&self, bytes: usize, max: usize) -> usize {
         let mut queue = self.queue.borrow_mut();
-        let mut over = (queue.bytes + bytes).saturating_sub(max);
+        let mut over = (queue.bytes + bytes + FRAME).saturating_sub(max);
         let (before, mut index) = (queue.frames.len(), usize::from(queue.begun));
         while over > 0 && index < queue.frames.len() {
             if !queue.frames[index].may_miss {
@@ -106,13 +109,13 @@ impl Outbox {
                 continue;
             }
             let Some(frame) = queue.frames.remove(index) else { break };
-            queue.bytes -= frame.bytes.len();
-            over = over.saturating_sub(frame.bytes.len());
+            queue.bytes -= frame.bytes.len() + FRAME;
+            over = over.saturating_sub(frame.bytes.len() + FRAME);
         }
         before - queue.frames.len()
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, with what it costs to keep them.
     pub fn waiting(&self) -> usize {
         self.queue.borrow().bytes
     }
@@ -184,6 +187,7 @@ impl Queue {
                 return;
             }
             n -= first.bytes.len();
+            self.bytes -= FRAME;
             self.frames.pop_front();
             self.begun = false;
         }

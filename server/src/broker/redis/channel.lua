@@ -2,12 +2,35 @@
 -- META: e epoch, o offset of the last message, r the run of the server that saw it last, p the run before that, b the
 -- offset that r began with. A server that lost the end of its memory went back to an offset below one that was seen.
 local run, fresh, life = ARGV[4], ARGV[5], ARGV[6]
-local meta = redis.call('HMGET', META, 'e', 'o', 'r', 'p', 'b')
+local meta = redis.pcall('HMGET', META, 'e', 'o', 'r', 'p', 'b')
+if meta.err then
+  -- What stands there is not of rsp.
+  redis.call('DEL', META)
+  meta = {}
+end
 local epoch, offset = meta[1], tonumber(meta[2])
 
+-- The epoch after this one.
+local function following(text)
+  local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
+  for i = #text, 1, -1 do
+    local at = digits:find(text:sub(i, i), 1, true) or 36
+    if at < 36 then
+      return text:sub(1, i - 1) .. digits:sub(at + 1, at + 1) .. ('0'):rep(#text - i)
+    end
+  end
+  return text
+end
+
 local function begin()
-  redis.call('DEL', META, STREAM, OFFSETS, ENDS)
+  -- Whoever made the last one may have a clock that is ahead of ours.
+  if epoch and #epoch == #fresh and epoch >= fresh then
+    fresh = following(epoch)
+  end
+  -- The first command is one that a full server refuses: after another one, none would be.
   redis.call('HSET', META, 'e', fresh, 'o', '0', 'r', run)
+  redis.call('HDEL', META, 'p', 'b')
+  redis.call('DEL', STREAM, OFFSETS, ENDS)
   epoch, offset = fresh, 0
   tell('r' .. fresh .. '-0')
 end
@@ -23,11 +46,12 @@ if epoch and offset then
     redis.call('HSET', META, 'r', run, 'p', before or '', 'b', position():match('-(%d+)$'))
   end
   local known = tonumber(ARGV[8])
-  if epoch == ARGV[7] and (offset < known or (ARGV[9] ~= run and (ARGV[9] ~= before or (base or 0) < known))) then
+  -- An epoch before one that was seen is back, as that of an old dump.
+  if epoch < ARGV[7] then
+    begin()
+  elseif epoch == ARGV[7] and (offset < known or (ARGV[9] ~= run and (ARGV[9] ~= before or (base or 0) < known))) then
     begin()
   end
-elseif op == 'look' then
-  return { fresh .. '-0', {} }
 else
   begin()
 end
@@ -37,7 +61,12 @@ local function remember()
     redis.call('PEXPIRE', META, life)
   end
 end
-if op ~= 'look' then
+if op == 'look' then
+  -- Long enough for who looked to come and follow.
+  if redis.call('PTTL', META) < 0 then
+    redis.call('PEXPIRE', META, math.min(tonumber(life), 60000))
+  end
+elseif op ~= 'publish' then
   remember()
 end
 
@@ -73,6 +102,8 @@ if op == 'publish' then
   end
   offset = offset + 1
   local text = string.format('%.0f', offset)
+  redis.call('HSET', META, 'o', text)
+  remember()
   if history > 0 then
     local add = { 'XADD', STREAM, 'MAXLEN', history, text .. '-0', 'm', body }
     local done = redis.pcall(unpack(add))
@@ -88,7 +119,6 @@ if op == 'publish' then
   else
     redis.call('DEL', STREAM)
   end
-  redis.call('HSET', META, 'o', text)
   if key ~= '' then
     redis.call('HSET', OFFSETS, key, text)
     redis.call('ZADD', ENDS, now + again, key)

@@ -148,6 +148,12 @@ impl Interests {
         let Some(name) = all.get_key_value(channel).map(|(name, _)| Arc::clone(name)) else { return };
         let Some(interest) = all.get_mut(channel) else { return };
         let what = match heard {
+            // It was on its way for so long that a later epoch was found meanwhile.
+            Some(Heard::Item(item))
+                if interest.told.as_ref().is_some_and(|told| told.position.epoch > item.position.epoch) =>
+            {
+                return;
+            }
             Some(Heard::Item(item)) => {
                 let told = interest.told.replace(Known { position: item.position, run: Arc::clone(run) });
                 if told.is_some_and(|told| told.position.epoch != item.position.epoch) {
@@ -158,7 +164,7 @@ impl Interests {
             }
             Some(Heard::Reset(position)) => {
                 // Who has no position yet gets one of the new epoch, and who is in it knows.
-                let is_news = interest.told.as_ref().is_some_and(|told| told.position.epoch != position.epoch);
+                let is_news = interest.told.as_ref().is_some_and(|told| told.position.epoch < position.epoch);
                 if !is_news {
                     return;
                 }

@@ -37,6 +37,9 @@ const ROUND: usize = 40;
 /// Ticks between two signs of life for the members of this process, a third of [`own::LIFE`].
 const BEAT: usize = 20;
 
+/// Channels whose members could not be told before the others wait for the next tick.
+const FAILED_MAX: usize = 16;
+
 /// How long a channel without subscribers is listened to: the next one may come soon.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -264,6 +267,11 @@ impl Link<'_> {
                     self.shared.routes_wanted.notify_one();
                     continue;
                 }
+                // What is wrong with one channel concerns no other.
+                Err(e) if e.code().is_some_and(|code| !matches!(code, "READONLY" | "MASTERDOWN" | "NOAUTH")) => {
+                    self.shared.not_understood(name);
+                    continue;
+                }
                 Err(e) => return Err(e.to_string()),
             };
             let Some((position, _)) = script::position(answer) else {
@@ -346,15 +354,21 @@ impl Link<'_> {
                 }
             }
         }
+        let mut failed = Vec::new();
         while let Some((channel, members)) = self.shared.own.take_dirty(|channel| self.is_here(channel)) {
             let call = members.into_iter().fold(self.shared.presence("mine", &channel), |call, (id, encoded)| {
                 call.with(id.as_bytes()).with(encoded)
             });
             let counts = self.shared.counts();
             if self.session.ask(&call, self.shared.timeout, &self.shared.flight, counts).await.is_err() {
-                self.shared.own.doubt(&channel);
-                break;
+                failed.push(channel);
+                if failed.len() == FAILED_MAX {
+                    break;
+                }
             }
+        }
+        for channel in &failed {
+            self.shared.own.doubt(channel);
         }
         Ok(())
     }

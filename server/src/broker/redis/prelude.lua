@@ -27,7 +27,13 @@ end
 
 -- Whoever looks first finds a node that died and says that its members have left.
 local function sweep()
-  for _, node in ipairs(redis.call('ZRANGEBYSCORE', NODES, '-inf', now, 'LIMIT', 0, 100)) do
+  local dead = redis.pcall('ZRANGEBYSCORE', NODES, '-inf', now, 'LIMIT', 0, 100)
+  if dead.err then
+    -- What stands there is not of rsp; whoever lives says so again.
+    redis.call('DEL', NODES)
+    dead = {}
+  end
+  for _, node in ipairs(dead) do
     redis.call('ZREM', NODES, node)
     dismiss(node)
   end

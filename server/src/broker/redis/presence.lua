@@ -25,10 +25,10 @@ elseif op == 'leave' then
     tell('l' .. string.sub(value, 2))
   end
 elseif op == 'beat' then
-  -- Whether the node was known: what was swept must come again.
-  local known = redis.call('ZSCORE', NODES, node)
-  stay()
+  -- Whether the node and its members are known: what was swept or lost must come again.
   sweep()
+  local known = redis.call('ZSCORE', NODES, node) and redis.call('EXISTS', MEMBERS) == 1
+  stay()
   return known and 1 or 0
 elseif op == 'mine' then
   local mine = {}

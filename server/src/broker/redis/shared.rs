@@ -126,7 +126,8 @@ impl Shared {
             (None, floor) => floor,
         };
         let place = self.names.place(channel);
-        Call::channel(op, self.word(), &place, run, Epoch::new(random()), life, known.as_ref())
+        let fresh = Epoch::begin(now(), random(), known.as_ref().map(|known| known.position.epoch));
+        Call::channel(op, self.word(), &place, run, fresh, life, known.as_ref())
     }
 
     /// What asks where a channel is.

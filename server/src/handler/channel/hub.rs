@@ -34,8 +34,8 @@ pub const LOOK_MAX: usize = 256;
 /// Between two looks at a broker that is away.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// How far apart subscribers are sent away in a drain, where there is time.
-const APART: Duration = Duration::from_millis(2);
+/// How far apart subscribers are sent away in a drain, where there is time: at most a hundred a second.
+const APART: Duration = Duration::from_millis(10);
 
 /// Channels that a worker's subscribers listen to.
 pub struct Hub {
@@ -50,6 +50,8 @@ pub struct Hub {
     wheel: Wheel<Subscriber>,
     draining: Cell<bool>,
     seats: Cell<u64>,
+    /// Subscribers that were told since the worker did something else.
+    told: Cell<usize>,
 }
 
 /// One channel, as far as this worker has subscribers.
@@ -98,6 +100,7 @@ impl Hub {
             wheel: Wheel::default(),
             draining: Cell::new(false),
             seats: Cell::new(0),
+            told: Cell::new(0),
         })
     }
 
@@ -109,6 +112,10 @@ impl Hub {
             let batch = poll_fn(|cx| self.inbox.poll_take(cx)).await;
             for notice in batch.notices {
                 self.hear(notice).await;
+                if self.told.get() >= TURN {
+                    self.told.set(0);
+                    tokio::task::yield_now().await;
+                }
             }
             if batch.overflowed {
                 let all: Vec<_> = self.locals.borrow().values().cloned().collect();
@@ -119,7 +126,8 @@ impl Hub {
         }
     }
 
-    /// Sends every subscriber away, over so long a time, and those who come later at once.
+    /// Sends every subscriber away, a hundred a second or as many as it takes to be done in so long a time, and those who
+    /// come later at once.
     pub fn drain(self: &Rc<Self>, over: Duration) {
         self.draining.set(true);
         let mut all = Vec::new();
@@ -208,9 +216,10 @@ impl Hub {
             What::Join(member) => self.tell_all(&local, Event::Join(&member)).await,
             What::Leave(member) => self.tell_all(&local, Event::Leave(&member)).await,
             What::Reset(position) => {
-                // Whoever looks back finds out.
-                let is_live = local.follower.borrow().as_ref().is_none_or(|follower| !follower.is_behind());
-                if is_live {
+                // Whoever looks back finds out, and whoever came later knows.
+                let is_news = |follower: &Follower| !follower.is_behind() && position > follower.position();
+                let is_news = local.follower.borrow().as_ref().is_none_or(is_news);
+                if is_news {
                     *local.follower.borrow_mut() = Some(Follower::new(position));
                     self.tell_all(&local, Event::Reset(position)).await;
                 }
@@ -223,7 +232,7 @@ impl Hub {
         let mut frames = Encoded::new(event, &self.encoder);
         let (mut key, mut end) = (0, 1);
         while key < end {
-            {
+            let told = {
                 let subscribers = local.subscribers.borrow();
                 end = subscribers.capacity();
                 let (mut told, mut dropped, mut ended) = (0, 0, 0);
@@ -239,8 +248,11 @@ impl Hub {
                     key += 1;
                 }
                 self.metrics.channels.told(told as u64, dropped, ended);
-            }
+                told
+            };
+            self.told.set(self.told.get() + told);
             if key < end {
+                self.told.set(0);
                 tokio::task::yield_now().await;
             }
         }

@@ -1,6 +1,10 @@
 //! What a channel says of itself: `?history=N`, `?presence`, and the answer to DELETE.
 
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Visitor,
@@ -18,6 +22,11 @@ const ITEMS_MAX: usize = 10_000;
 
 /// Bytes of the messages of one answer, but always the latest one. JSON may need six times as many.
 const BYTES_MAX: usize = 4 << 20;
+
+/// KiB of histories that are on their way to clients, in the process.
+const ANSWERS_MAX: usize = 64 << 10;
+
+static ANSWERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(ANSWERS_MAX)));
 
 /// Clients that are listed; those that have been there longest.
 const CLIENTS_MAX: usize = 1_000;
@@ -41,7 +50,10 @@ impl Visitor<'_> {
             text.push_str(&item_object(item));
         }
         text.push_str("]}\n");
-        Ok(object(text))
+        let share = u32::try_from(text.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let share = Arc::clone(&ANSWERS).try_acquire_many_owned(share);
+        let share = share.map_err(|_| Fault::new(Kind::Full, "as many histories as may be are on their way"))?;
+        Ok(object(Bytes::from_owner(History { text, _share: share })))
     }
 
     /// Who is there.
@@ -56,7 +68,7 @@ impl Visitor<'_> {
             text.push_str(&member_object(member, ""));
         }
         text.push_str(&format!("],\"count\":{}}}\n", members.len()));
-        Ok(object(text))
+        Ok(object(text.into()))
     }
 
     /// Drops the history, if the function `delete` says so; every subscriber is told, and a new epoch begins.
@@ -70,12 +82,24 @@ impl Visitor<'_> {
     /// The same without a question.
     pub(super) async fn drop_history(self) -> Result<Box<Response>, Fault> {
         let position = self.context.hub.broker.reset(&self.name).await.map_err(not_now)?;
-        Ok(object(format!("{{\"position\":\"{position}\"}}\n")))
+        Ok(object(format!("{{\"position\":\"{position}\"}}\n").into()))
     }
 }
 
-fn object(text: String) -> Box<Response> {
-    let response = Response::new(StatusCode::OK, Body::Full(text.into()));
+/// An answer that gives its share back when its last byte is out.
+struct History {
+    text: String,
+    _share: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for History {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+fn object(text: Bytes) -> Box<Response> {
+    let response = Response::new(StatusCode::OK, Body::Full(text));
     let response = response.with(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Box::new(response.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
 }

@@ -1,6 +1,6 @@
 //! A subscriber over a connection looks back until it is live.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use rsp_core::channel::{Item, Member, Next};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     broker::{Look, Past},
-    stream::Outbox,
+    stream::{Outbox, Watched},
 };
 
 /// Bytes of the past that wait for a client; the rest waits where it is.
@@ -63,7 +63,7 @@ pub async fn catch_up(seat: &Seat, mut past: Option<Past>, timeout: Duration) ->
             if next == Next::Deliver {
                 send(seat, Event::Item(item));
                 if outbox.waiting() > WAITING_MAX {
-                    poll_fn(|cx| outbox.poll_flush(cx, timeout)).await.map_err(|_| Ending::Silent)?;
+                    flushed(seat, outbox, timeout).await?;
                 }
             }
         }
@@ -75,6 +75,22 @@ pub async fn catch_up(seat: &Seat, mut past: Option<Past>, timeout: Duration) ->
             return Ok(());
         }
     }
+}
+
+/// Waits until everything is out, or the subscription ends: it is to, or its client went away.
+async fn flushed(seat: &Seat, outbox: &Outbox, timeout: Duration) -> Result<(), Ending> {
+    poll_fn(|cx| {
+        if let Poll::Ready(flushed) = outbox.poll_flush(cx, timeout) {
+            return Poll::Ready(flushed.map_err(|_| Ending::Silent));
+        }
+        outbox.register(cx);
+        match seat.subscriber().ending() {
+            Some(ending) => Poll::Ready(Err(ending)),
+            None if outbox.wire().watch(cx) == Watched::Ended => Poll::Ready(Err(Ending::Silent)),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// What is since the subscriber's place, as soon as the broker says.

@@ -30,6 +30,9 @@ struct Posted {
     body_max: usize,
 }
 
+/// A slip, more often than an empty message.
+const NOTHING: &str = "neither a body nor a Content-Type; the body is the message";
+
 /// What a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
@@ -52,6 +55,9 @@ impl Visitor<'_> {
             return Err(Fault::new(Kind::BodyTooLarge, "a message larger than `message_max`"));
         }
         let body = self.request.body.gather(posted.body_max).await?;
+        if body.is_empty() && !self.request.head.headers.contains_key(header::CONTENT_TYPE) {
+            return Ok(refusal(StatusCode::BAD_REQUEST, NOTHING));
+        }
         let data = match (posted.kind, &self.spec.field) {
             (Kinds::Form, Some(field)) => match field_of(&body, field) {
                 Ok(data) => data,
@@ -83,7 +89,7 @@ impl Visitor<'_> {
         if stated.is_none() && self.request.head.framing == Framing::Length(0)
             || stated.is_none() && self.request.head.framing == Framing::Empty
         {
-            return Err((StatusCode::BAD_REQUEST, "neither a body nor a Content-Type; the body is the message"));
+            return Err((StatusCode::BAD_REQUEST, NOTHING));
         }
         let mut parts = stated.unwrap_or_default().split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default().to_ascii_lowercase();

@@ -133,7 +133,12 @@ impl Publisher {
         let id = object.get("id").filter(|id| id.is_number() || id.is_string());
         let outcome = match content(&object) {
             Some((data, is_text)) => {
-                self.publish(place, &data, is_text, object.get("key").and_then(Value::as_str)).await
+                match object.get("key") {
+                    None => self.publish(place, &data, is_text, None).await,
+                    Some(Value::String(key)) => self.publish(place, &data, is_text, Some(key)).await,
+                    // To publish without it would publish twice what is repeated.
+                    Some(_) => Err(NotPublished::Malformed("a key is a string")),
+                }
             }
             None => Err(NotPublished::Malformed("what is sent here is {\"data\":…,\"id\":n}")),
         };

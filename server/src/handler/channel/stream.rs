@@ -127,7 +127,8 @@ async fn close(format: Format, outbox: &Outbox, end: Ending, come_back: Duration
     if is_chunked {
         let _ = outbox.send(&bytes::Bytes::from_static(b"0\r\n\r\n"), usize::MAX);
     }
-    if poll_fn(|cx| outbox.poll_flush(cx, CLOSING)).await.is_err() {
+    let flushed = tokio::time::timeout(CLOSING, poll_fn(|cx| outbox.poll_flush(cx, CLOSING))).await;
+    if !matches!(flushed, Ok(Ok(()))) {
         outbox.wire().reset_on_close();
     }
 }

@@ -151,8 +151,8 @@ impl Subscriber {
         }
         if let Event::Reset(position) = event {
             let mut follower = self.follower.borrow_mut();
-            // Whoever looks back finds out.
-            if follower.is_behind() {
+            // Whoever looks back finds out, and whoever came later knows.
+            if follower.is_behind() || position <= follower.position() {
                 return Told::No;
             }
             follower.reset(position);
@@ -197,10 +197,11 @@ impl Subscriber {
 
     fn offer(&self, outbox: &Outbox, frame: &Bytes) -> Told {
         let max = self.spec.queue_max;
-        let dropped = match self.spec.slow {
-            Slow::Disconnect => 0,
-            Slow::DropOldest => outbox.make_room(frame.len(), max),
-            Slow::Latest => outbox.make_room(frame.len(), 0),
+        // What has begun can't be dropped any more, and one message always finds room behind it.
+        let (dropped, max) = match self.spec.slow {
+            Slow::Disconnect => (0, max),
+            Slow::DropOldest => (outbox.make_room(frame.len(), max), usize::MAX),
+            Slow::Latest => (outbox.make_room(frame.len(), 0), usize::MAX),
         };
         if outbox.offer(frame, max).is_err() {
             self.end(Ending::Slow);

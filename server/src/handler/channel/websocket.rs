@@ -14,7 +14,7 @@ use rsp_core::frame::websocket::{
     CloseCode, Deflate, Event, Fault as Broken, Inflater, Opcode, Receiver, Role, Rules, accept_key, close_frame,
     control_frame, negotiate,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     encode::Format,
@@ -33,6 +33,9 @@ pub const OBJECTS: &str = "rsp.json";
 
 /// How long a peer has to answer our close, and the last frames to leave.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Messages and pings that are taken before others have their turn.
+const TURN: u8 = 32;
 
 /// Bytes of a frame's head that may have come without the rest of it.
 const HEAD_MAX: usize = 14;
@@ -105,6 +108,7 @@ impl Offer {
                 publisher,
                 head: [0; HEAD_MAX],
                 head_length: 0,
+                taken: 0,
                 write_timeout: line.write_timeout,
             };
             Box::pin(lead(conversation, start))
@@ -127,6 +131,8 @@ struct Conversation {
     /// The beginning of a frame's head.
     head: [u8; HEAD_MAX],
     head_length: u8,
+    /// What was taken since others had their turn.
+    taken: u8,
     write_timeout: Duration,
 }
 
@@ -235,6 +241,11 @@ impl Conversation {
                 Some(Event::Pong(_)) => {}
                 Some(Event::Close(close)) => return Err(End::Closed(close.map(|close| close.code))),
             }
+            self.taken += 1;
+            if self.taken == TURN {
+                self.taken = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -302,7 +313,8 @@ async fn close(outbox: &Outbox, end: End) {
     };
     let _ = outbox.send(&frame, usize::MAX);
     let until = Instant::now() + CLOSING;
-    if poll_fn(|cx| outbox.poll_flush(cx, CLOSING)).await.is_err() {
+    let flushed = timeout_at(until, poll_fn(|cx| outbox.poll_flush(cx, CLOSING))).await;
+    if !matches!(flushed, Ok(Ok(()))) {
         return outbox.wire().reset_on_close();
     }
     // The server ends the connection first, but a close with input unread would be a reset.
