@@ -76,6 +76,74 @@ fn a_redis_that_lost_the_end_of_a_stream_begins_a_new_epoch() {
     assert_ne!(two.publish_at_last("published", "x").epoch, published.epoch);
 }
 
+/// Nothing was saved since, so that the epoch of the first life after the dump is forgotten by the second.
+#[test]
+fn a_redis_that_goes_back_to_the_same_dump_twice_begins_a_later_epoch_each_time() {
+    let mut redis = Redis::start();
+    let (one, two) = (Process::start(&redis.url()), Process::start(&redis.url()));
+    one.subscribe("a").unwrap();
+    for number in 1..=5 {
+        two.publish("a", &number.to_string()).unwrap();
+    }
+    assert_eq!(redis.ask(&["SAVE"]), "OK");
+    for number in 6..=10 {
+        two.publish("a", &number.to_string()).unwrap();
+    }
+    let mut told = one.told_until_text("10");
+    let mut ends = vec![two.read("a", Look::Latest(0)).unwrap().end];
+    assert_eq!(ends[0].offset, 10);
+    for life in ["second", "third"] {
+        redis.kill();
+        redis.start_again();
+        for _ in 0..3 {
+            two.publish_at_last("a", life);
+        }
+        told.extend(one.told_until(|told| matches!(told, Told::Reset(_))));
+        let end = two.read("a", Look::Latest(0)).unwrap().end;
+        assert!(ends.iter().all(|old| old.epoch < end.epoch), "{end} after {ends:?}");
+        assert_eq!(texts(&one.since("a", Position { offset: 0, ..end })), [life; 3]);
+        for old in &ends {
+            assert!(one.since("a", *old).is_lost && two.since("a", *old).is_lost, "{old} at {end}");
+        }
+        ends.push(end);
+    }
+    let three = Process::start(&redis.url());
+    assert!(ends[..2].iter().all(|old| three.since("a", *old).is_lost));
+    let last = two.publish_at_last("a", "last");
+    told.extend(one.told_until(|told| *told == Told::Behind || matches!(told, Told::Text(_, at) if *at == last)));
+    let positions: Vec<_> = told
+        .iter()
+        .filter_map(|told| match told {
+            Told::Text(_, position) | Told::Reset(position) => Some(*position),
+            _ => None,
+        })
+        .collect();
+    assert!(positions.is_sorted(), "{told:?}");
+}
+
+#[test]
+fn a_redis_that_is_full_refuses_and_keeps_what_it_has() {
+    let redis = Redis::start();
+    let one = Process::start(&redis.url());
+    let rules = Rules { history: 10_000, ..RULES };
+    let used = || -> u64 {
+        let memory = redis.ask(&["INFO", "memory"]);
+        memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+    };
+    let text = "x".repeat(60_000);
+    let first = one.publish("a", "first").unwrap().position;
+    let most = used() + (4 << 20);
+    assert_eq!(redis.ask(&["CONFIG", "SET", "maxmemory", &most.to_string()]), "OK");
+    let publish = || one.publish_under("a", &text, &rules, None);
+    assert_eq!((0..200).find_map(|_| publish().err()), Some(Refused::Away));
+    for _ in 0..200 {
+        let _ = publish();
+    }
+    assert!(used() < most + (2 << 20), "{} of {most}", used());
+    assert_eq!(redis.ask(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    assert_eq!(one.publish("a", "more").unwrap().position.epoch, first.epoch);
+}
+
 #[test]
 fn a_redis_that_did_not_lose_anything_keeps_its_epochs_through_many_lives() {
     let mut redis = Redis::start_lasting();

@@ -87,3 +87,14 @@ fn members_are_there_again_when_redis_is() {
     eventually(PATIENCE, || one.metrics.broker.up.get() == 1 && two.metrics.broker.up.get() == 1);
     eventually(PATIENCE, || one.present("a") == ["me", "you"]);
 }
+
+#[test]
+fn members_that_redis_lost_without_a_word_are_there_again() {
+    let redis = Redis::start();
+    let one = Process::start(&redis.url());
+    one.enter("a", "me").unwrap();
+    assert_eq!(redis.ask(&["DEL", "rsp:{a}:members"]), "1");
+    assert!(one.present("a").is_empty());
+    // A beat comes every 20 s.
+    eventually(Duration::from_secs(30), || one.present("a") == ["me"]);
+}

@@ -67,6 +67,7 @@ fn the_past_is_the_latest_messages_that_are_not_too_old() {
     assert_eq!((nothing.items.len(), nothing.end.offset), (0, 0));
     assert!(!one.since("a", nothing.end).is_lost, "who read that there is nothing can follow from there");
     let start = one.subscribe("a").unwrap().end;
+    assert_eq!(start, nothing.end);
     let positions: Vec<_> = (1..=15).map(|n| one.publish("a", &n.to_string()).unwrap().position).collect();
     let latest = one.read("a", Look::Latest(3)).unwrap();
     assert_eq!((texts(&latest), latest.end), (vec!["13", "14", "15"], positions[14]));
@@ -153,6 +154,35 @@ fn a_reset_begins_a_new_epoch_for_everybody() {
     assert!(one.since("a", before).is_lost);
 }
 
+/// Whoever made the epoch that stands there may have a clock that is ahead of ours.
+#[test]
+fn a_reset_comes_after_an_epoch_that_is_ahead_of_the_clock() {
+    let redis = Redis::start();
+    let (one, two) = (Process::start(&redis.url()), Process::start(&redis.url()));
+    one.subscribe("a").unwrap();
+    for ahead in ["2zzzzzzzzzzzz", "3000000000009", "300000000000z"] {
+        redis.ask(&["HSET", "rsp:{a}:meta", "e", ahead, "o", "0"]);
+        let ahead: Position = format!("{ahead}-0").parse().unwrap();
+        let fresh = two.run(two.broker.reset(&"a".into())).unwrap();
+        assert!(fresh.epoch > ahead.epoch, "{fresh} is before {ahead}");
+        assert_eq!(one.told_until(|told| matches!(told, Told::Reset(_))), [Told::Reset(fresh)]);
+        assert_eq!(two.publish("a", "x").unwrap().position, Position { offset: 1, ..fresh });
+        one.told_until_text("x");
+    }
+}
+
+#[test]
+fn the_end_of_a_channel_that_was_not_there_can_be_followed() {
+    let redis = Redis::start();
+    let (one, two) = (Process::start(&redis.url()), Process::start(&redis.url()));
+    let end = one.read("a", Look::Latest(5)).unwrap().end;
+    let left: i64 = redis.ask(&["PTTL", "rsp:{a}:meta"]).parse().unwrap();
+    assert!(left > 0 && left <= 60_000, "{left}");
+    assert_eq!(two.publish("a", "first").unwrap().position, Position { offset: 1, ..end });
+    let past = one.since("a", end);
+    assert_eq!((texts(&past), past.is_lost), (vec!["first"], false));
+}
+
 #[test]
 fn a_message_that_was_lost_without_a_word_is_found() {
     let redis = Redis::start();
@@ -175,10 +205,11 @@ fn a_message_of_an_epoch_that_nobody_announced_announces_it() {
     one.subscribe("a").unwrap();
     let first = two.publish("a", "first").unwrap().position;
     one.told_until_text("first");
-    // Another epoch, as if it had begun before this process listened.
-    redis.ask(&["HSET", "rsp:{a}:meta", "e", "0000000000007", "o", "0"]);
+    // A later epoch, as if it had begun before this process listened.
+    redis.ask(&["HSET", "rsp:{a}:meta", "e", "2zzzzzzzzzzzz", "o", "0"]);
     let second = two.publish("a", "second").unwrap().position;
-    assert_eq!((second.epoch == first.epoch, second.offset), (false, 1));
+    assert_eq!(second.to_string(), "2zzzzzzzzzzzz-1");
+    assert!(second.epoch > first.epoch);
     let told = one.told_until_text("second");
     assert_eq!(told, [Told::Reset(Position { offset: 0, ..second }), Told::Text("second".into(), second)]);
 }
@@ -207,6 +238,42 @@ fn garbage_at_redis_is_no_end() {
     assert!(one.publish("a", "end").is_ok());
     one.told_until_text("end");
     assert_eq!(one.metrics.broker.waiting.get(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_one_channel_concerns_no_other() {
+    let redis = Redis::start();
+    let (one, two) = (Process::start(&redis.url()), Process::start(&redis.url()));
+    for channel in ["meta", "nodes", "members", "good"] {
+        one.subscribe(channel).unwrap();
+    }
+    let before = two.publish("meta", "before").unwrap().position;
+    one.told_until_text("before");
+    let start = two.publish("good", "first").unwrap().position;
+    one.told_until_text("first");
+    let sessions = [&one, &two].map(|process| process.metrics.broker.connected.get());
+    redis.ask(&["SET", "rsp:{meta}:meta", "garbage"]);
+    redis.ask(&["SET", "rsp:{nodes}:nodes", "garbage"]);
+    // Somebody has died whose members can't be looked for.
+    redis.ask(&["SET", "rsp:{members}:members", "garbage"]);
+    redis.ask(&["ZADD", "rsp:{members}:nodes", "1", "dead"]);
+    // Each has been compared.
+    eventually(PATIENCE, || redis.ask(&["TYPE", "rsp:{meta}:meta"]) == "hash");
+    eventually(PATIENCE, || redis.ask(&["EXISTS", "rsp:{nodes}:nodes", "rsp:{members}:nodes"]) == "0");
+    one.subscribe("late").unwrap();
+    two.publish("late", "late").unwrap();
+    one.told_until_text("late");
+    assert_eq!(two.publish("good", "second").unwrap().subscribers, 1);
+    one.told_until_text("second");
+    assert_eq!(texts(&one.since("good", start)), ["second"]);
+    // What stood there is gone, and the channel begins anew.
+    let after = two.publish("meta", "after").unwrap().position;
+    assert!(after.epoch > before.epoch && after.offset == 1, "{after} after {before}");
+    one.told_until_text("after");
+    assert!(one.since("meta", before).is_lost);
+    one.enter("nodes", "me").unwrap();
+    assert_eq!(two.present("nodes"), ["me"]);
+    assert_eq!([&one, &two].map(|process| process.metrics.broker.connected.get()), sessions);
 }
 
 #[test]
