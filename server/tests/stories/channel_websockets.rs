@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Message, WebSocket, eventually};
+use testkit::{Message, Signal, WebSocket, eventually};
 
 use super::{
     SOON,
@@ -141,4 +141,31 @@ fn a_drop_of_the_connection_is_a_leave() {
     }
     drop(coming);
     assert_eq!(watcher.object()["event"], "leave");
+}
+
+#[test]
+fn a_flood_in_one_buffer_leaves_others_their_turn() {
+    const FLOOD: u64 = 500;
+    let rsp = channel("history = 1").start();
+    let (mut flood, mut other) = (WebSocket::open(&rsp.address(), "/room"), rsp.client());
+    assert_eq!(other.get("/room?history=1").status, 200);
+    wait_for_subscribers(&rsp, 1);
+    // Everything is there before its only worker goes on, the flood first.
+    rsp.signal(Signal::STOP);
+    eventually(SOON, || is_stopped(rsp.pid()));
+    flood.client().send(b"\x81\x81\0\0\0\0x".repeat(FLOOD as usize));
+    other.send("POST /room HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\ny");
+    rsp.signal(Signal::CONT);
+    let answer: serde_json::Value = serde_json::from_slice(&other.read_response("POST").body).unwrap();
+    let offset: u64 = answer["position"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
+    assert!(offset < FLOOD / 2, "{offset} were published before it had its turn");
+    let heard: Vec<_> = (0..=FLOOD).map(|_| flood.text()).collect();
+    assert_eq!(heard.iter().filter(|text| *text == "x").count() as u64, FLOOD, "nothing of it is lost");
+}
+
+/// Whether every thread of a process has stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default());
+    stats.into_iter().all(|stat| stat.contains(") T "))
 }
