@@ -73,7 +73,8 @@ impl Inbox {
                 What::Item(item) => item.message.data.len(),
                 _ => 0,
             };
-        if waiting.bytes + bytes > BYTES_MAX {
+        // One that is larger than all that may wait must come through, too.
+        if waiting.bytes + bytes > BYTES_MAX && !waiting.notices.is_empty() {
             waiting.overflowed = true;
         } else {
             waiting.bytes += bytes;
@@ -111,6 +112,19 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+
+    #[test]
+    fn a_message_of_any_size_comes_through_an_empty_inbox() {
+        use rsp_core::channel::{Epoch, Message};
+        let inbox = Inbox::default();
+        let data = vec![0; BYTES_MAX + 1].into();
+        let message = Arc::new(Message { data, is_text: false, time: std::time::Duration::ZERO, by: None });
+        let item = Item { position: Position { epoch: Epoch::new(1), offset: 1 }, message };
+        inbox.push(Notice { channel: "a".into(), what: What::Item(item) });
+        inbox.push(Notice { channel: "a".into(), what: What::Behind });
+        let Poll::Ready(batch) = inbox.poll_take(&mut Context::from_waker(Waker::noop())) else { panic!("nothing") };
+        assert_eq!((batch.notices.len(), batch.overflowed), (1, true));
+    }
 
     #[test]
     fn a_full_inbox_says_that_something_is_missing() {
