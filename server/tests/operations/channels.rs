@@ -324,6 +324,8 @@ fn a_signal_or_a_reader_that_has_enough_ends_it_well() {
     eventually(SOON, || subscribers(&rsp) == 1);
     position(&rsp.control(&["publish", "news:a", "enough"]));
     assert_eq!(shell.wait_exit(SOON).code(), Some(0));
+    // Its end may be seen before its line is.
+    shell.wait_for_line(SOON, |line| line == "enough");
     assert_eq!(shell.lines(Stream::Stdout), ["enough"]);
 }
 
