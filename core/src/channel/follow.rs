@@ -173,4 +173,23 @@ mod tests {
         assert_eq!([2, 3].map(|offset| follower.next(at(offset))), [Next::Deliver; 2]);
         assert_eq!(caught_up(&mut follower), (true, vec![]));
     }
+
+    #[test]
+    fn an_item_of_an_earlier_epoch_is_old_and_one_of_a_later_epoch_shows_a_gap() {
+        let of = |epoch, offset| {
+            let mut item = item(offset);
+            item.position.epoch = Epoch::new(epoch);
+            item
+        };
+        for offset in [0, 7] {
+            let mut follower = Follower::new(of(5, offset).position);
+            for old in [1, offset, offset + 1, offset + 2] {
+                assert_eq!(follower.arrive(&of(4, old)), Next::Old);
+            }
+            assert_eq!((follower.position(), follower.is_behind()), (of(5, offset).position, false));
+            assert_eq!(follower.arrive(&of(5, offset + 1)), Next::Deliver, "it goes on where it was");
+            assert_eq!(follower.arrive(&of(6, 1)), Next::Gap);
+            assert!(follower.is_behind());
+        }
+    }
 }

@@ -195,3 +195,41 @@ impl Queue {
         self.frames = VecDeque::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{io::AsyncReadExt, net::UnixStream};
+
+    use super::*;
+    use crate::stream::{Peer, Socket};
+
+    const TINY: Bytes = Bytes::from_static(b"..");
+
+    #[test]
+    fn tiny_frames_that_wait_cost_what_it_takes_to_keep_them() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut client) = UnixStream::pair().unwrap();
+            let outbox = Outbox::new(Rc::new(Wire::new(Socket::Unix(ours), Peer::Unix)));
+            let max = 16 << 10;
+            while outbox.waiting() == 0 {
+                assert_eq!(outbox.offer(&TINY, max), Ok(()));
+            }
+            let mut waiting = 1;
+            while outbox.offer(&TINY, max).is_ok() {
+                waiting += 1;
+                assert!(waiting <= max / FRAME, "more wait than there is room for");
+            }
+            assert!(waiting > max / FRAME / 2, "only {waiting} found room");
+            assert_eq!(outbox.make_room(TINY.len(), max), 1, "the oldest makes room for one");
+            assert_eq!(outbox.offer(&TINY, max), Ok(()));
+            let mut all = vec![0; usize::try_from(outbox.sent()).unwrap() + waiting * TINY.len()];
+            let flush = poll_fn(|cx| outbox.poll_flush(cx, Duration::from_secs(60)));
+            let (flushed, read) = tokio::join!(flush, client.read_exact(&mut all));
+            assert!(flushed.is_ok() && read.is_ok(), "{flushed:?}, {read:?}");
+            assert_eq!(outbox.waiting(), 0, "what is out costs nothing");
+        });
+    }
+}

@@ -1,6 +1,6 @@
 //! Stories of channels from the shell: `rsp publish`, `rsp subscribe` and the admin API below them.
 
-use testkit::{Client, Output, Program, Rsp, Signal, Stream, eventually};
+use testkit::{Answer, Client, Origin, Output, Program, Rsp, Signal, Stream, eventually};
 
 use super::{SOON, admin, assert_metric, metric, status};
 
@@ -324,6 +324,8 @@ fn a_signal_or_a_reader_that_has_enough_ends_it_well() {
     eventually(SOON, || subscribers(&rsp) == 1);
     position(&rsp.control(&["publish", "news:a", "enough"]));
     assert_eq!(shell.wait_exit(SOON).code(), Some(0));
+    // Its end may be seen before its line is.
+    shell.wait_for_line(SOON, |line| line == "enough");
     assert_eq!(shell.lines(Stream::Stdout), ["enough"]);
 }
 
@@ -406,4 +408,42 @@ fn functions_that_guard_a_channel_are_not_asked_about_the_operator() {
     position(&rsp.control(&["publish", "a", "from the shell"]));
     assert_prints(&printed, &["from the shell"]);
     assert_eq!(admin(&rsp).request("DELETE /channels/a HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
+}
+
+#[test]
+fn a_broker_that_did_not_answer_in_time_leaves_open_whether_it_was_published() {
+    let rsp = Rsp::config(NEWS).start();
+    let path = rsp.folder().join("away");
+    let _away = Origin::start_unix(path.clone(), |_| Answer::status("504 Gateway Timeout", "the broker is slow\n"));
+    let admin = format!("unix:{}", path.display());
+    let output = rsp.control(&["publish", "news:a", "x", "--admin", &admin]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("may have been published"), "{output:?}");
+    assert!(output.stderr.contains("--key"), "{output:?}");
+}
+
+#[test]
+fn whoever_was_connected_outlasts_a_broker_that_is_away() {
+    let rsp = Rsp::config(NEWS).start();
+    let path = rsp.folder().join("away");
+    let origin = Origin::start_unix(path.clone(), |request| match request.number {
+        1 => Answer::until_close("{\"event\":\"subscribed\",\"position\":\"0000000000001-1\"}\n"),
+        2 => Answer::status("504 Gateway Timeout", "the broker is slow\n"),
+        3 => Answer::status("503 Service Unavailable", "the broker is away\n"),
+        _ => Answer::until_close("{\"data\":\"back\",\"position\":\"0000000000001-2\"}\n"),
+    });
+    let admin = format!("unix:{}", path.display());
+    let printed = rsp.begin(&["subscribe", "news:a", "--admin", &admin]);
+    printed.wait_for_line(SOON, |line| line == "back");
+    let again = &origin.received()[3].request;
+    assert!(again.target.ends_with("?since=0000000000001-1"), "it goes on where it was: {again:?}");
+}
+
+#[test]
+fn whoever_was_never_connected_is_told_that_the_broker_is_away() {
+    let rsp = Rsp::config(NEWS).start();
+    let path = rsp.folder().join("away");
+    let _away = Origin::start_unix(path.clone(), |_| Answer::status("504 Gateway Timeout", "the broker is slow\n"));
+    let output = rsp.control(&["subscribe", "news:a", "--admin", &format!("unix:{}", path.display())]);
+    refused(&output, "the broker is slow");
 }

@@ -106,3 +106,53 @@ fn those_who_are_there_are_told_who_comes_and_goes() {
     let left = first.object();
     assert_eq!((&left["event"], &left["id"]), (&"leave".into(), &joined["id"]));
 }
+
+#[test]
+fn whoever_leaves_with_much_to_come_is_gone_soon() {
+    let rsp = channel("history = 1000, presence = true, message_max = \"1MiB\"").start();
+    let first = publish(&rsp, "first");
+    (0..16).for_each(|_| drop(publish(&rsp, &"x".repeat(1 << 20))));
+    for fields in [
+        "Accept: text/event-stream\r\n",
+        "Accept: application/x-ndjson\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    ] {
+        let mut client = rsp.client();
+        client.socket().set_receive_buffer(32 << 10).unwrap();
+        client.send(format!("GET /room?since={first} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+        client.read_head();
+        eventually(SOON, || get(&rsp, "/room?presence")["count"] == 1);
+        client.half_close();
+        eventually(SOON, || get(&rsp, "/room?presence")["count"] == 0);
+    }
+}
+
+#[test]
+fn histories_that_nobody_reads_are_bounded_together() {
+    let rsp = channel("history = 10, message_max = \"1MiB\"").start();
+    // Each of its bytes is six in JSON.
+    (0..4).for_each(|_| drop(publish(&rsp, &"\u{1}".repeat(1 << 20))));
+    let ask = |client: &mut testkit::Client| {
+        client.send("GET /room?history=4 HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.read_head()
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        let mut client = rsp.client();
+        let head = ask(&mut client);
+        if head.start != "HTTP/1.1 200 OK" {
+            break head;
+        }
+        let length: u64 = head.headers.get("content-length").unwrap().parse().unwrap();
+        held.push((client, length));
+        assert!(held.iter().map(|(_, length)| length).sum::<u64>() <= 64 << 20, "more than 64 MiB wait");
+    };
+    assert_eq!(
+        (refused.start.as_str(), refused.headers.get("retry-after")),
+        ("HTTP/1.1 503 Service Unavailable", Some("1"))
+    );
+    let (mut client, length) = held.pop().expect("there was room for one");
+    client.read_exactly(length);
+    eventually(SOON, || rsp.client().get("/room?history=4").status == 200);
+}

@@ -127,3 +127,17 @@ fn what_a_cors_filter_says_stands() {
     assert_eq!(answer.head.headers.all("vary").count(), 1);
     assert_eq!(grants(&get("https://b.example"))[0], None);
 }
+
+#[test]
+fn every_page_can_make_itself_null_so_that_it_gets_no_credentials() {
+    let rsp = listed(", origins = { \"null\", \"https://a.example\" }").start();
+    let granted = |origin: &str| {
+        let get = format!("GET /room?history=1 HTTP/1.1\r\nHost: test\r\nOrigin: {origin}\r\n\r\n");
+        let answer = ask(&rsp, &get);
+        let [origin, credentials, _] = grants(&answer).map(|value| value.map(str::to_owned));
+        (origin, credentials)
+    };
+    assert_eq!(granted("null"), (Some("null".to_owned()), None));
+    let named = "https://a.example";
+    assert_eq!(granted(named), (Some(named.to_owned()), Some("true".to_owned())));
+}

@@ -1,6 +1,6 @@
 //! POST: the body is the message, and what can't be one is refused with its reason before it is read.
 
-use testkit::{EventStream, Rsp};
+use testkit::{EventStream, Rsp, WebSocket};
 
 use super::channel::{channel, metric, post, publish};
 
@@ -65,6 +65,9 @@ fn what_cannot_be_a_message_is_refused_with_its_reason() {
         assert_eq!(answer.status, status, "{fields}");
         assert!(answer.text().contains(why), "{fields}: {}", answer.text());
     }
+    let chunked = "POST /room HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let answer = rsp.client().request(chunked);
+    assert_eq!((answer.status, answer.text().contains("body")), (400, true), "its emptiness shows only at its end");
     assert!(items(&rsp).is_empty());
 }
 
@@ -170,4 +173,20 @@ fn a_client_that_stops_in_its_message_publishes_nothing() {
     publish(&rsp, "whole");
     assert_eq!(texts(&rsp), ["whole"]);
     assert_eq!(metric(&rsp, "rsp_channel_published_total"), 1);
+}
+
+#[test]
+fn an_object_whose_key_is_no_string_is_answered_and_not_published() {
+    let rsp = channel("history = 10").start();
+    let mut socket = WebSocket::open_with(&rsp.address(), "/room", "Sec-WebSocket-Protocol: rsp.json\r\n");
+    assert_eq!(socket.object()["event"], "subscribed");
+    for (id, key) in ["7", "null", "[\"a\"]", "true"].iter().enumerate() {
+        socket.send(&format!("{{\"data\":\"x\",\"id\":{id},\"key\":{key}}}"));
+        let answer = socket.object();
+        assert_eq!((&answer["event"], &answer["id"]), (&"error".into(), &id.into()), "{key}: {answer}");
+        assert!(answer.to_string().contains("key"), "{answer}");
+    }
+    socket.send("{\"data\":\"kept\",\"key\":\"7\"}");
+    while socket.object()["data"] != "kept" {}
+    assert_eq!(texts(&rsp), ["kept"]);
 }

@@ -125,3 +125,29 @@ fn a_slow_stream_is_cut_so_that_its_end_is_no_clean_one() {
     };
     assert!(end.is_err(), "a clean end would say that there is no more: {end:?}");
 }
+
+#[test]
+fn a_message_larger_than_the_queue_is_still_missed_or_heard_as_a_whole() {
+    for slow in ["latest", "drop_oldest"] {
+        let rsp = channel(&format!("queue_max = \"4KiB\", slow = \"{slow}\"")).start();
+        let (mut slow, mut reader) = (deaf(&rsp), WebSocket::open(&rsp.address(), "/room"));
+        wait_for_subscribers(&rsp, 2);
+        let large = |number: usize| format!("{number:06}{}", "x".repeat(20_000 - 6));
+        for number in 0..MANY {
+            publish(&rsp, &large(number));
+            assert_eq!(reader.text()[..6], format!("{number:06}"));
+        }
+        assert!(metric(&rsp, "rsp_channel_dropped_total") > 0);
+        listen(&mut slow);
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&(MANY - 1)) {
+            let text = slow.text();
+            assert_eq!(text.len(), 20_000);
+            numbers.push(text[..6].parse::<usize>().unwrap());
+        }
+        assert!(numbers.len() < MANY && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        publish(&rsp, &large(MANY));
+        assert_eq!(slow.text()[..6], format!("{MANY:06}"), "it is still there");
+        assert_eq!(metric(&rsp, "rsp_channel_slow_total"), 0);
+    }
+}

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{EventStream, Message, Rsp, Signal, WebSocket};
+use testkit::{EventStream, Message, Rsp, Signal, WebSocket, eventually};
 
 use super::{
     SOON,
-    channel::{channel, publish, wait_for_subscribers},
+    channel::{channel, metric, publish, wait_for_subscribers},
 };
 
 const LINES: &str = "Accept: application/x-ndjson\r\n";
@@ -116,4 +116,21 @@ fn many_are_sent_away_one_after_the_other() {
 fn leaves(mut socket: WebSocket) {
     assert!(matches!(socket.read(), Message::Close(1012, _)));
     socket.close(1012);
+}
+
+#[test]
+fn whoever_does_not_read_its_goodbye_holds_up_no_drain() {
+    let mut rsp = channel("slow = \"latest\"").drain("20s").start();
+    let mut deaf = WebSocket::open(&rsp.address(), "/room");
+    deaf.client().socket().set_receive_buffer(32 << 10).unwrap();
+    wait_for_subscribers(&rsp, 1);
+    let large = "x".repeat(60_000);
+    eventually(SOON, || {
+        publish(&rsp, &large);
+        metric(&rsp, "rsp_channel_dropped_total") > 0
+    });
+    let began = Instant::now();
+    rsp.signal(Signal::TERM);
+    assert_eq!(rsp.wait_exit(Duration::from_secs(25)).code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Message, WebSocket, eventually};
+use testkit::{Message, Signal, WebSocket, eventually};
 
 use super::{
     SOON,
@@ -141,4 +141,35 @@ fn a_drop_of_the_connection_is_a_leave() {
     }
     drop(coming);
     assert_eq!(watcher.object()["event"], "leave");
+}
+
+#[test]
+fn who_floods_in_one_buffer_leaves_others_their_turn() {
+    const FLOOD: usize = 500;
+    let rsp = channel("").start();
+    let mut floods = ["a", "b"].map(|text| (text, WebSocket::open(&rsp.address(), "/room")));
+    wait_for_subscribers(&rsp, 2);
+    // Both are there as a whole before the only worker goes on.
+    rsp.signal(Signal::STOP);
+    eventually(SOON, || is_stopped(rsp.pid()));
+    for (text, socket) in &mut floods {
+        let frame = [b"\x81\x81\0\0\0\0", text.as_bytes()].concat();
+        socket.client().send(frame.repeat(FLOOD));
+    }
+    rsp.signal(Signal::CONT);
+    let heard: Vec<_> = (0..2 * FLOOD).map(|_| floods[0].1.text()).collect();
+    let ends = floods.map(|(text, _)| {
+        assert_eq!(heard.iter().filter(|one| *one == text).count(), FLOOD, "nothing of it is lost");
+        let of = |one: &String| one == text;
+        (heard.iter().position(of).unwrap(), heard.iter().rposition(of).unwrap())
+    });
+    let [(first_a, last_a), (first_b, last_b)] = ends;
+    assert!(first_b < last_a && first_a < last_b, "one had to wait until the other was done: {ends:?}");
+}
+
+/// Whether every thread of a process has stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default());
+    stats.into_iter().all(|stat| stat.contains(") T "))
 }

@@ -299,4 +299,34 @@ mod tests {
             assert!(text.starts_with("{\"event\":\"join\",\"id\":\"late\""), "{text}");
         });
     }
+
+    #[test]
+    fn a_reset_to_where_it_is_or_was_is_no_news() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut client) = UnixStream::pair().unwrap();
+            let wire = Rc::new(Wire::new(Socket::Unix(ours), Peer::Unix));
+            let spec = Arc::new(config::Channel::undeclared("a"));
+            let subscriber = Subscriber::stream(spec, Format::Lines { is_chunked: false }, wire);
+            let at = |epoch, offset| Position { epoch: Epoch::new(epoch), offset };
+            let encoder = encode::Encoder::default();
+            let reset = |position| subscriber.tell(&mut Encoded::new(Event::Reset(position), &encoder));
+            subscriber.begin();
+            for here in [at(5, 0), at(5, 3)] {
+                *subscriber.follower() = Follower::new(here);
+                for old in [at(5, 0), here, at(4, 9)] {
+                    reset(old);
+                    assert_eq!(subscriber.follower().position(), here, "not after {old}");
+                }
+            }
+            reset(at(6, 0));
+            assert_eq!(subscriber.follower().position(), at(6, 0));
+            assert!(poll_fn(|cx| subscriber.connection().unwrap().1.poll_flush(cx, Duration::ZERO)).await.is_ok());
+            let mut read = [0; 400];
+            let length = client.read(&mut read).await.unwrap();
+            let text = str::from_utf8(&read[..length]).unwrap();
+            let told = format!("{{\"event\":\"reset\",\"position\":\"{}\"}}", at(6, 0));
+            assert_eq!(text.trim_end(), told, "it is told of the new epoch only");
+        });
+    }
 }
