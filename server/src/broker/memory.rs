@@ -43,7 +43,8 @@ struct Entry {
     /// The inboxes of the workers that have subscribers, and how many.
     listeners: SmallVec<[(Arc<Inbox>, usize); 1]>,
     presence: Option<Box<Presence>>,
-    used: Duration,
+    /// When it was used last, in seconds since the Unix epoch.
+    used: u64,
 }
 
 impl Default for Memory {
@@ -194,7 +195,7 @@ impl Memory {
         let (now, before) = (now(), shard.len());
         shard.retain(|_, entry| {
             let is_empty = entry.stream.is_forgettable(&entry.rules, now);
-            !is_empty || !entry.listeners.is_empty() || entry.used + LINGER > now
+            !is_empty || !entry.listeners.is_empty() || entry.used + LINGER.as_secs() > now.as_secs()
         });
         if shard.len() < shard.capacity() / 4 {
             shard.shrink_to_fit();
@@ -217,7 +218,7 @@ impl Memory {
         };
         entry.rules = *rules;
         let done = act(entry);
-        entry.used = now();
+        entry.used = now().as_secs();
         Ok(done)
     }
 
@@ -225,7 +226,7 @@ impl Memory {
         let mut shard = self.shard(channel);
         let entry = shard.get_mut(channel)?;
         let done = act(entry);
-        entry.used = now();
+        entry.used = now().as_secs();
         Some(done)
     }
 
@@ -238,13 +239,7 @@ impl Memory {
 
 impl Entry {
     fn new(rules: &Rules) -> Self {
-        Self {
-            stream: Channel::new(epoch(None)),
-            rules: *rules,
-            listeners: SmallVec::new(),
-            presence: None,
-            used: Duration::ZERO,
-        }
+        Self { stream: Channel::new(epoch(None)), rules: *rules, listeners: SmallVec::new(), presence: None, used: 0 }
     }
 
     fn tell(&self, channel: &Name, what: What) {
