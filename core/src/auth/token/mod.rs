@@ -8,7 +8,7 @@ mod keys;
 mod place;
 mod query;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto;

@@ -14,7 +14,7 @@ const ALICE: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbGljZSIsIm
                      IzVzylqNHvGtv7YkvSJbwlnOdKDgab7UF9OS-D4Cqe0";
 
 /// The keys and tokens of RFC 7515 A.2 and A.3, as one set; they expired in 2011.
-const RFC_KEYS: &str = r#"{"keys":[
+pub(crate) const RFC_KEYS: &str = r#"{"keys":[
   {"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},
   {"kty":"RSA","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
@@ -28,7 +28,7 @@ const RFC_RS256: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XO
 const RFC_ES256: &str = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
 const RFC_EXP: u64 = 1_300_819_380;
 
-const RSA: &str = "-----BEGIN PUBLIC KEY-----
+pub(crate) const RSA: &str = "-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAoNnoySbK42xBSTtRSPYa
 pOXdiSKB9IkGQx9YnjuaQQSxfdDmOjqDJwVulmK2Uk46RaejmO/L9iQz6I18qm5v
 q0wBmvScz87+dP7qVKSC+B5dM6jV/FqZfJ9SBQiF3Oeg8DSERSukLBwAkFjlx97q

@@ -11,32 +11,17 @@ mod upstreams;
 use std::{path::Path, sync::Arc};
 
 use super::*;
-use crate::config::{
-    checked::*,
-    options as table_of_options,
-    raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
+use crate::{
+    auth::token::tests as keys,
+    config::{
+        checked::*,
+        options as table_of_options,
+        raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
+    },
 };
 
 /// Of `open sesame`, as cheap as bcrypt can be.
 const HASH: &str = "$2y$04$2m/cwqLoplQT1je8GxRh7u9zv8xPdijkvSlpzgoiaJK.kkdDFQ9iS";
-
-/// A key of 2048 bits that nobody has the other half of.
-const RSA_KEY: &str = "-----BEGIN PUBLIC KEY-----
-MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAoNnoySbK42xBSTtRSPYa
-pOXdiSKB9IkGQx9YnjuaQQSxfdDmOjqDJwVulmK2Uk46RaejmO/L9iQz6I18qm5v
-q0wBmvScz87+dP7qVKSC+B5dM6jV/FqZfJ9SBQiF3Oeg8DSERSukLBwAkFjlx97q
-YnKP5j4hGNz3JM4uM0cfWv4UpBgzV7CmvzgeIqCanWt/nei1vFYSG2XWxkVUYtgW
-byoTYyHqiAn3zSLdV8i041hy7+XO4FhjOsMtC5rXcToF2KdEAI8qa6P5XuXSe7Wp
-vz1OwcAKZwtb9EGJ1W81S68lAi6gbkmtuDIx8NAGTN8Pa78+QxN+vlw8od0Dp1C2
-fQIDAQAB
------END PUBLIC KEY-----
-";
-/// The keys of RFC 7515 A.2 and A.3.
-const JWKS: &str = r#"{"keys":[
-  {"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-   "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},
-  {"kty":"RSA","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
-   "e":"AQAB"}]}"#;
 
 /// A file in which every call stands on a line of its own.
 #[derive(Default)]
@@ -173,8 +158,8 @@ fn context() -> Context<'static> {
             "/etc/rsp/htpasswd" => format!("# ours\nalice:{HASH}\nbob:{HASH}\n"),
             "/etc/rsp/wrong" => format!("alice:{HASH}\nbob:$apr1$x$y\ncarol\n"),
             "/etc/rsp/old" => (0..25).map(|number| format!("u{number}:$apr1$x$y\n")).collect(),
-            "/etc/rsp/rsa.pem" => RSA_KEY.to_owned(),
-            "/etc/rsp/jwks.json" => JWKS.to_owned(),
+            "/etc/rsp/rsa.pem" => keys::RSA.to_owned(),
+            "/etc/rsp/jwks.json" => keys::RFC_KEYS.to_owned(),
             "/etc/rsp/502.html" => "<p>{status}".to_owned(),
             "/etc/rsp/large.html" => "{id}".to_owned() + &" ".repeat(64 << 10),
             "/etc/rsp/photo.jpg" => return Ok([b"\xff{id}".as_slice(), &[b' '; 64 << 10]].concat()),
