@@ -115,14 +115,14 @@ impl Memory {
     }
 
     pub(super) fn reset(&self, channel: &Name) -> Result<Position, Refused> {
+        // A channel that is not there begins with its first use.
         let mut fresh = Position { epoch: epoch(None), offset: 0 };
-        let reset = self.with_known(channel, |entry| {
+        self.with_known(channel, |entry| {
             fresh.epoch = epoch(Some(entry.stream.position().epoch));
             entry.stream.reset(fresh.epoch);
             entry.tell(channel, What::Reset(fresh));
         });
-        // A channel that is not there begins with its first use.
-        reset.map_or(Ok(fresh), |()| Ok(fresh))
+        Ok(fresh)
     }
 
     pub(super) fn enter(&self, channel: &Name, member: Member, announce: bool) -> Result<(), Refused> {

@@ -16,7 +16,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rsp_core::channel::{Item, Member, Message, Position, Rules};
+use rsp_core::{
+    channel::{Item, Member, Message, Position, Rules},
+    config::{self, Config},
+};
 
 use self::{memory::Memory, redis::Redis};
 use crate::observe::Metrics;
@@ -200,7 +203,7 @@ impl Broker {
         }
     }
 
-    /// Looks back. In memory a channel that is not there begins, with an `end` that can be followed.
+    /// Looks back. A channel that is not there begins, so that its `end` can be followed.
     pub async fn read(&self, channel: &Name, rules: &Rules, look: Look) -> Result<Past, Refused> {
         match self {
             Self::Memory(memory) => memory.read(channel, rules, look),
@@ -249,13 +252,19 @@ impl Broker {
         }
     }
 
-    /// The rules that a channel of this process goes by, for who uses it under a name that no config declares.
-    pub fn rules(&self, channel: &str) -> Option<Rules> {
-        match self {
-            Self::Memory(memory) => memory.rules(channel),
-            // They are not kept there.
-            Self::Redis(_) => None,
+    /// What a name stands for, for who knows no more than that: the declared channel, or one of the least rules. A channel
+    /// that only a function made goes on by its own, as far as this process keeps them.
+    pub fn spec(&self, config: &Config, channel: &str) -> Arc<config::Channel> {
+        if let Some(declared) = config.channel(channel) {
+            return Arc::clone(declared);
         }
+        let mut least = config::Channel::undeclared(channel);
+        if let Self::Memory(memory) = self
+            && let Some(rules) = memory.rules(channel)
+        {
+            least.rules = rules;
+        }
+        Arc::new(least)
     }
 
     /// How many channels this process knows.

@@ -1,10 +1,10 @@
 //! `channel` in a function: messages to whoever listens, and a look at what was said and who is there.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
 use mlua::{FromLuaMulti, IntoLuaMulti, Lua, MetaMethod, MultiValue, UserData, UserDataMethods, Value as LuaValue};
 use rsp_core::{
-    channel::{Item, KEY_MAX, Member, Message, Rules, Who, check_name},
+    channel::{Item, KEY_MAX, Member, Message, Who, check_name},
     config::{Config, nearest, options::Constructor},
 };
 
@@ -15,10 +15,6 @@ use crate::{
 };
 
 const FUNCTIONS: [&str; 3] = ["history", "presence", "publish"];
-
-/// Of a channel that no `channel` of the file declares, as its defaults are.
-const MESSAGE_MAX: usize = 64 << 10;
-const RULES: Rules = Rules { history: 0, ttl: Duration::from_secs(3600), repeat: Duration::from_secs(300) };
 
 /// Messages that `channel.history` returns at most; as many as that of 64 KiB are what a call may have of memory.
 const HISTORY_MAX: usize = 1000;
@@ -104,9 +100,8 @@ async fn publish(
 ) -> mlua::Result<String> {
     let name = channel_name("publish", &name)?;
     let key = key(&options)?;
-    let declared = served.config.channel(&name);
-    let undeclared = || (served.services.broker.rules(&name).unwrap_or(RULES), MESSAGE_MAX);
-    let (rules, max) = declared.map_or_else(undeclared, |channel| (channel.rules, channel.message_max));
+    let spec = served.services.broker.spec(&served.config, &name);
+    let max = spec.message_max;
     let too_large = |length| wrong("publish", format!("a message of {length} bytes, and \"{name}\" takes {max}"));
     let data = match &message {
         LuaValue::String(text) if text.as_bytes().len() > max => return Err(too_large(text.as_bytes().len())),
@@ -119,7 +114,7 @@ async fn publish(
     let is_text = str::from_utf8(&data).is_ok();
     let message = Message { data: data.into(), is_text, time: broker::now(), by: None };
     served.services.metrics.channels.published.inc();
-    let published = served.services.broker.publish(&name, &rules, message, key.as_deref()).await;
+    let published = served.services.broker.publish(&name, &spec.rules, message, key.as_deref()).await;
     let Receipt { position, .. } = published.map_err(|refused| wrong("publish", refused.reason()))?;
     Ok(position.to_string())
 }
@@ -133,8 +128,8 @@ async fn history(lua: Lua, served: Rc<Served>, (name, count): (LuaValue, LuaValu
         LuaValue::Number(count) if (0.0..=HISTORY_MAX as f64).contains(&count) => count as usize,
         _ => return Err(wrong("history", format!("a count is a number from 0 to {HISTORY_MAX}"))),
     };
-    let rules = served.config.channel(&name).map_or(RULES, |channel| channel.rules);
-    let past = served.services.broker.read(&name, &rules, Look::Latest(count)).await;
+    let spec = served.services.broker.spec(&served.config, &name);
+    let past = served.services.broker.read(&name, &spec.rules, Look::Latest(count)).await;
     let past = past.map_err(|_| wrong("history", "the broker did not answer"))?;
     let table = lua.create_table_with_capacity(past.items.len(), 0)?;
     for (index, item) in past.items.iter().enumerate() {

@@ -579,3 +579,29 @@ fn channels_are_for_functions_while_a_request_runs() {
     assert_eq!(output.code, Some(2));
     assert!(output.stderr.contains("`channel.publish` is for functions"), "{}", output.stderr);
 }
+
+#[test]
+fn a_channel_that_only_a_function_made_keeps_its_history_whoever_looks_or_publishes() {
+    let rsp = Rsp::config(
+        r#"
+        listen "127.0.0.1:$PORT"
+        site "*" {
+          ["/made/{room}"] = function(request) return channel { "made:" .. request.params.room, history = 10 } end,
+          ["/look"] = function() return reply(200, tostring(#channel.history("made:a"))) end,
+          ["/say"] = function() return reply(200, channel.publish("made:a", "three")) end,
+        }"#,
+    )
+    .start();
+    let mut client = rsp.client();
+    for text in ["one", "two"] {
+        let answer = client.request(&format!(
+            "POST /made/a HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\n{text}"
+        ));
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    assert_eq!(client.get("/look").text(), "2");
+    assert_eq!(client.get("/say").status, 200);
+    let history: Value = serde_json::from_str(&client.get("/made/a?history=10").text()).unwrap();
+    let said: Vec<_> = history["items"].as_array().unwrap().iter().map(|item| item["data"].as_str().unwrap()).collect();
+    assert_eq!(said, ["one", "two", "three"]);
+}

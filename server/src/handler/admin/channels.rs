@@ -65,12 +65,7 @@ pub fn list(broker: &Broker, request: &Request) -> Response {
 pub fn visit(name: Name, mut request: Request, config: &Config, broker: &Broker) -> Visit {
     // The API's own rule is the one that counts.
     request.head.headers.remove(header::ORIGIN);
-    // One that a function made goes on by its own rules.
-    let undeclared = || {
-        let least = config::Channel::undeclared(&name);
-        config::Channel { rules: broker.rules(&name).unwrap_or(least.rules), ..least }
-    };
-    let declared = config.channel(&name).map_or_else(undeclared, |declared| config::Channel::clone(declared));
+    let declared = config::Channel::clone(&broker.spec(config, &name));
     let spec = config::Channel {
         publish: Publish::Client,
         subscribe: None,
