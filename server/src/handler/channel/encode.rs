@@ -140,11 +140,11 @@ fn stream_event(event: Event<'_>) -> String {
             }
         }
         // An id alone would do for browsers, but npm's `eventsource` comes back with one only if there was data, too.
-        Event::Subscribed(position) => {
-            named(Some("subscribed"), Some(position.to_string()), &position_object(position), &mut out);
-        }
-        Event::Reset(position) => {
-            named(Some("reset"), Some(position.to_string()), &position_object(position), &mut out);
+        Event::Subscribed(position) | Event::Reset(position) => {
+            let name = if matches!(event, Event::Reset(_)) { "reset" } else { "subscribed" };
+            let position = position.to_string();
+            let data = format!("{{\"position\":\"{position}\"}}");
+            named(Some(name), Some(position), &data, &mut out);
         }
         Event::Join(member) => named(Some("join"), None, &member_object(member, ""), &mut out),
         Event::Leave(member) => named(Some("leave"), None, &member_object(member, ""), &mut out),
@@ -180,10 +180,6 @@ pub fn item_object(item: &Item) -> String {
     push_who(&mut out, item.message.by.as_deref());
     out.push('}');
     out
-}
-
-fn position_object(position: Position) -> String {
-    format!("{{\"position\":\"{position}\"}}")
 }
 
 /// `{"id":…,"user":…,"info":…,"since":…}`, behind `front`.

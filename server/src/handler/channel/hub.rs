@@ -32,7 +32,7 @@ const TURN: usize = 512;
 pub const LOOK_MAX: usize = 256;
 
 /// Between two looks at a broker that is away.
-const AWAY: Duration = Duration::from_secs(1);
+pub const AWAY: Duration = Duration::from_secs(1);
 
 /// How far apart subscribers are sent away in a drain, where there is time: at most a hundred a second.
 const APART: Duration = Duration::from_millis(10);
@@ -49,7 +49,7 @@ pub struct Hub {
     locals: RefCell<HashMap<Name, Rc<Local>>>,
     wheel: Wheel<Subscriber>,
     draining: Cell<bool>,
-    seats: Cell<u64>,
+    seats: Cell<u8>,
     /// Subscribers that were told since the worker did something else.
     told: Cell<usize>,
 }
@@ -82,6 +82,8 @@ pub struct Seat {
     key: usize,
     subscriber: Rc<Subscriber>,
     transport: Transport,
+    /// Tells it from others where not all may do the same at once.
+    part: u8,
     /// Whether the broker knows.
     is_known: bool,
     /// Under which id it is present.
@@ -184,16 +186,17 @@ impl Hub {
         }));
         local.rules.set(subscriber.spec.rules);
         let key = local.subscribers.borrow_mut().insert(Rc::clone(&subscriber));
+        // Numbers in a row times an odd one are spread over all there are.
+        self.seats.set(self.seats.get().wrapping_add(1));
+        let part = self.seats.get().wrapping_mul(157);
         if subscriber.connection().is_some() {
-            // Numbers in a row times an odd one are spread over the whole interval.
-            self.seats.set(self.seats.get().wrapping_add(1));
-            self.wheel.add(&subscriber, subscriber.spec.ping, (self.seats.get().wrapping_mul(157) & 0xff) as u8);
+            self.wheel.add(&subscriber, subscriber.spec.ping, part);
         }
         if self.draining.get() {
             subscriber.end(Ending::Restart);
         }
         self.metrics.channels.subscribers(transport).inc();
-        Seat { hub: Rc::clone(self), local, key, subscriber, transport, is_known: false, present: None }
+        Seat { hub: Rc::clone(self), local, key, subscriber, transport, part, is_known: false, present: None }
     }
 
     async fn hear(self: &Rc<Self>, Notice { channel, what }: Notice) {
@@ -343,7 +346,7 @@ impl Seat {
 
     /// Tells one subscriber from the next, where not all may do the same at once: 0 to 1.
     pub fn spread(&self) -> f64 {
-        f64::from((self.key.wrapping_mul(157) & 0xff) as u8) / 256.0
+        f64::from(self.part) / 256.0
     }
 
     /// Is shown as present from now on.

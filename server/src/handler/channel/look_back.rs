@@ -1,12 +1,16 @@
 //! A subscriber over a connection looks back until it is live.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use rsp_core::channel::{Item, Member, Next};
 
 use super::{
     encode::{Event, Format},
-    hub::{LOOK_MAX, Seat},
+    hub::{AWAY, LOOK_MAX, Seat},
     subscriber::Ending,
 };
 use crate::{
@@ -16,9 +20,6 @@ use crate::{
 
 /// Bytes of the past that wait for a client; the rest waits where it is.
 const WAITING_MAX: usize = 64 << 10;
-
-/// Between two looks at a broker that is away.
-const AWAY: Duration = Duration::from_secs(1);
 
 /// What a subscriber begins with.
 pub struct Start {
@@ -49,7 +50,7 @@ pub async fn catch_up(seat: &Seat, mut past: Option<Past>, timeout: Duration) ->
     loop {
         let past = match past.take() {
             Some(past) => past,
-            None => look(seat).await,
+            None => look(seat, outbox, timeout).await?,
         };
         if past.is_lost {
             if matches!(format, Format::Plain(_)) {
@@ -77,30 +78,47 @@ pub async fn catch_up(seat: &Seat, mut past: Option<Past>, timeout: Duration) ->
     }
 }
 
-/// Waits until everything is out, or the subscription ends: it is to, or its client went away.
+/// Waits until everything is out, unless the subscription ends before.
 async fn flushed(seat: &Seat, outbox: &Outbox, timeout: Duration) -> Result<(), Ending> {
-    poll_fn(|cx| {
-        if let Poll::Ready(flushed) = outbox.poll_flush(cx, timeout) {
-            return Poll::Ready(flushed.map_err(|_| Ending::Silent));
-        }
-        outbox.register(cx);
-        match seat.subscriber().ending() {
-            Some(ending) => Poll::Ready(Err(ending)),
-            None if outbox.wire().watch(cx) == Watched::Ended => Poll::Ready(Err(Ending::Silent)),
-            None => Poll::Pending,
-        }
+    poll_fn(|cx| match outbox.poll_flush(cx, timeout) {
+        Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Ending::Silent)),
+        Poll::Pending => poll_ended(seat, outbox, cx).map(Err),
     })
     .await
 }
 
-/// What is since the subscriber's place, as soon as the broker says.
-async fn look(seat: &Seat) -> Past {
+/// Waits until the subscription ends; sends what waits meanwhile.
+async fn ended(seat: &Seat, outbox: &Outbox, timeout: Duration) -> Ending {
+    poll_fn(|cx| match outbox.poll_flush(cx, timeout) {
+        Poll::Ready(Err(_)) => Poll::Ready(Ending::Silent),
+        _ => poll_ended(seat, outbox, cx),
+    })
+    .await
+}
+
+/// Ready when the subscription is to end, or its client went away.
+fn poll_ended(seat: &Seat, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<Ending> {
+    outbox.register(cx);
+    match seat.subscriber().ending() {
+        Some(ending) => Poll::Ready(ending),
+        None if outbox.wire().watch(cx) == Watched::Ended => Poll::Ready(Ending::Silent),
+        None => Poll::Pending,
+    }
+}
+
+/// What is since the subscriber's place, as soon as the broker says, unless the subscription ends before.
+async fn look(seat: &Seat, outbox: &Outbox, timeout: Duration) -> Result<Past, Ending> {
     loop {
         let from = seat.subscriber().follower().position();
         let hub = seat.hub();
         match hub.broker.read(seat.name(), &seat.spec().rules, Look::Since(from, LOOK_MAX)).await {
-            Ok(past) => return past,
-            Err(_) => tokio::time::sleep(AWAY).await,
+            Ok(past) => return Ok(past),
+            // Sooner, if it ends: what comes meanwhile waits.
+            Err(_) => {
+                if let Ok(ending) = tokio::time::timeout(AWAY, ended(seat, outbox, timeout)).await {
+                    return Err(ending);
+                }
+            }
         }
     }
 }

@@ -226,10 +226,20 @@ fn no_position() -> Box<Response> {
 
 /// The broker did not do what a subscriber or a look back needs.
 fn not_now(refused: Refused) -> Fault {
+    let cause = match refused {
+        Refused::Full => "there are as many channels as `limits.channels` allows",
+        Refused::Away => "the broker is away",
+        Refused::Unknown => "the broker did not answer",
+    };
+    Fault::new(kind(refused), cause)
+}
+
+/// What a client is told of a broker that did not do something.
+fn kind(refused: Refused) -> Kind {
     match refused {
-        Refused::Full => Fault::new(Kind::Full, "there are as many channels as `limits.channels` allows"),
-        Refused::Away => Fault::new(Kind::BrokerAway, "the broker is away"),
-        Refused::Unknown => Fault::new(Kind::BrokerSlow, "the broker did not answer"),
+        Refused::Full => Kind::Full,
+        Refused::Away => Kind::BrokerAway,
+        Refused::Unknown => Kind::BrokerSlow,
     }
 }
 

@@ -12,7 +12,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rsp_core::channel::{Item, Message, Position};
 use tokio::time::Instant;
 
-use super::{Visitor, hub::Seat, not_now, query::since_of_poll, refusal, subscriber::Subscriber};
+use super::{
+    Visitor,
+    hub::{AWAY, Seat},
+    not_now,
+    query::since_of_poll,
+    refusal,
+    subscriber::Subscriber,
+};
 use crate::{
     broker::{Look, Past},
     error::{Fault, Kind},
@@ -23,9 +30,6 @@ use crate::{
 
 /// How often a waiting client whose unread bytes hide its end is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Between two looks at a broker that is away.
-const AWAY: Duration = Duration::from_secs(1);
 
 /// Browsers take no message for a page or a script, whatever it says.
 const NOSNIFF: (HeaderName, HeaderValue) =

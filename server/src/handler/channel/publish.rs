@@ -9,7 +9,7 @@ use rsp_core::{
 };
 use serde_json::Value;
 
-use super::{encode::push_string, gate::Gate, hub::Place};
+use super::{encode::push_string, gate::Gate, hub::Place, kind};
 use crate::{
     broker::{self, Receipt, Refused},
     error::{Fault, Kind},
@@ -48,11 +48,10 @@ impl NotPublished {
         let kind = match self {
             Self::Function(fault) => return fault.clone(),
             Self::Denied => Kind::Forbidden,
-            Self::Outdated | Self::Broker(Refused::Full) => Kind::Full,
+            Self::Outdated => Kind::Full,
             Self::TooLarge => Kind::BodyTooLarge,
             Self::Malformed(_) => Kind::Malformed,
-            Self::Broker(Refused::Away) => Kind::BrokerAway,
-            Self::Broker(Refused::Unknown) => Kind::BrokerSlow,
+            Self::Broker(refused) => kind(*refused),
         };
         Fault::new(kind, self.reason())
     }

@@ -33,7 +33,9 @@ const COME_BACK: Duration = Duration::from_secs(1);
 /// The answer whose body are the events.
 pub fn answer(transport: Transport, seat: Seat, start: Start) -> Box<Response> {
     let mut response = head(transport);
-    let lead = move |line: Line| -> Pin<Box<dyn Future<Output = u64>>> { Box::pin(lead(seat, Box::new(start), line)) };
+    let lead = move |line: Line| -> Pin<Box<dyn Future<Output = u64>>> {
+        Box::pin(lead(seat, Box::new(start), line.write_timeout))
+    };
     response.takeover = Some(Box::new(Takeover::Session(Session { protocol: None, lead: Box::new(lead) })));
     response
 }
@@ -52,9 +54,7 @@ pub fn head(transport: Transport) -> Box<Response> {
     Box::new(response)
 }
 
-async fn lead(mut seat: Seat, start: Box<Start>, line: Line) -> u64 {
-    let timeout = line.write_timeout;
-    drop(line);
+async fn lead(mut seat: Seat, start: Box<Start>, timeout: Duration) -> u64 {
     let end = match Box::pin(begin(&mut seat, *start, timeout)).await {
         Ok(()) => listen(&seat, timeout).await,
         Err(ending) => ending,
