@@ -176,7 +176,15 @@ fn checked(file: &File) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let real = |path: &Path| Some(path.to_owned());
     let read = |_: &Path, _: u64| Err("cannot open it".to_owned());
     let (folder, admin_socket) = (Path::new("/etc/rsp"), Path::new("/run/rsp.sock"));
-    let context = Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &|_, _| Ok(()) };
+    let context = Context {
+        folder,
+        admin_socket,
+        probe: &probe,
+        real: &real,
+        read: &read,
+        account: &|_, _| Ok(()),
+        program: &|path| Ok(path.to_owned()),
+    };
     check(file, &context)
 }
 

@@ -42,7 +42,15 @@ fn check_timed(sites: usize) -> f64 {
     let real = |path: &Path| Some(path.to_owned());
     let read = |_: &Path, _: u64| Err("cannot open it".to_owned());
     let (folder, admin_socket) = (Path::new("/"), Path::new("/run/rsp.sock"));
-    let context = Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &|_, _| Ok(()) };
+    let context = Context {
+        folder,
+        admin_socket,
+        probe: &probe,
+        real: &real,
+        read: &read,
+        account: &|_, _| Ok(()),
+        program: &|path| Ok(path.to_owned()),
+    };
     let start = Instant::now();
     let (config, _) = check(&file, &context).unwrap_or_else(|findings| unreachable!("a right file: {findings:?}"));
     let seconds = start.elapsed().as_secs_f64();

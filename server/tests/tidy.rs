@@ -15,8 +15,8 @@ use source::{code_of, functions, module_of, paths, without_tests};
 
 /// The rooms in the order data flows; a room imports only rooms to its right. Some have no tenant yet.
 const ROOMS: &[&str] = &[
-    "main", "demo", "boot", "listen", "protocol", "dispatch", "route", "filter", "handler", "script", "cache",
-    "upstream", "tls", "broker", "message", "stream", "observe", "error", "limit", "shutdown",
+    "main", "demo", "boot", "listen", "protocol", "dispatch", "route", "filter", "handler", "session", "script",
+    "cache", "upstream", "process", "tls", "broker", "message", "stream", "observe", "error", "limit", "shutdown",
 ];
 /// Modules that are part of `main`: arguments in, exit code out.
 const PARTS_OF_MAIN: &[&str] = &["arguments", "remote"];

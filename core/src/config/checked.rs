@@ -3,6 +3,7 @@
 mod auth;
 pub(super) mod channel;
 mod filters;
+mod program;
 mod upstream;
 
 use std::{
@@ -20,6 +21,7 @@ pub use self::{
     auth::{Auth, ForwardAuth},
     channel::{Broker, Channel, Origins, Publish, Slow},
     filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    program::*,
     upstream::*,
 };
 pub use super::{
@@ -60,6 +62,8 @@ pub struct Config {
     pub broker: Broker,
     /// In the order of the file, over all sites; of those with one template the first.
     pub channels: Vec<Arc<Channel>>,
+    /// The programs that run whether or not a client is there, in the order of the file: those with a channel.
+    pub programs: Vec<Arc<Exec>>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
     /// What no `files` serves.
@@ -84,6 +88,7 @@ impl Default for Config {
             sites: Vec::new(),
             broker: Broker::Memory,
             channels: Vec::new(),
+            programs: Vec::new(),
             functions: 0,
             hidden: Arc::default(),
         }
@@ -309,6 +314,12 @@ pub enum Handler {
     Redirect(Arc<Redirect>),
     /// Messages to whoever listens.
     Channel(Arc<Channel>),
+    /// To a program.
+    Exec(Arc<Exec>),
+    /// From a program of a folder.
+    Cgi(Arc<Cgi>),
+    /// To a socket that speaks in messages.
+    Bridge(Arc<Bridge>),
     /// Returns the handler that answers; nil is 404.
     Function(FunctionId),
 }

@@ -23,7 +23,7 @@ mod reference;
 mod settings;
 pub mod units;
 
-pub use check::{Account, Context, PathKind, ReadFile, RequestContext, check, check_handler};
+pub use check::{Account, Context, FindProgram, PathKind, ReadFile, RequestContext, check, check_handler};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;

@@ -29,17 +29,20 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
-    dispatch::{Current, Worker},
+    dispatch::{self, Current, Worker},
     handler::{
         Handler,
         admin::{Admin, Command, Operations},
+        exec::Residents,
     },
     listen::{
         BindError, Bound, HandedOver, Heirloom, Inherited, accept, bind, bind_all, discard, give_socket, remove_socket,
     },
     observe::{AccessLogs, Metrics, timestamp},
+    process::Spawner,
     protocol,
     route::{self, Snapshot},
+    session,
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
@@ -48,6 +51,9 @@ const COMMANDS_MAX: usize = 16;
 
 /// How long the access log may take to write out its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// How long the processes of programs may take to end: the ladder, and a moment.
+const LAST_PROCESSES: Duration = Duration::from_secs(3);
 
 /// How long the answers of the admin API may take to leave at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -141,14 +147,17 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
-        let shared = Shared {
-            broker: Arc::new(broker),
-            registry: Arc::new(Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin))),
-            limiters: Arc::default(),
+        let (broker, spawner) = (Arc::new(broker), Spawner::new());
+        let registry = Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin));
+        let serving = dispatch::Shared {
+            residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(&metrics)),
+            broker,
+            registry: Arc::new(registry),
+            spawner,
+            sessions: session::Shared::default(),
             metrics: Arc::clone(&metrics),
-            auth: Arc::default(),
-            connections: Arc::default(),
         };
+        let shared = Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = loaded.config.workers.map_or(cores, usize::from);
@@ -157,8 +166,10 @@ impl Control {
             .collect::<Result<Vec<_>, _>>()?;
         let admin_address = admin_address(&loaded.config, &origin);
         let (bound, admin_bound) =
-            open(&loaded, &admin_address, count, &shared.registry.secret, &mut succession.inherited)?;
+            open(&loaded, &admin_address, count, &shared.serving.registry.secret, &mut succession.inherited)?;
         memory::give_back();
+        // As whom `user` names, and before pages are chosen, which whatever is started inherits.
+        shared.serving.settle(&loaded.config).map_err(StartError::Config)?;
         memory::choose_pages();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let operators_config = Arc::new(ArcSwap::new(Arc::clone(&loaded.config)));
@@ -166,7 +177,7 @@ impl Control {
             operations: Operations { commands: sender },
             metrics,
             config: Arc::clone(&operators_config),
-            broker: Arc::clone(&shared.broker),
+            broker: Arc::clone(&shared.serving.broker),
             token: loaded.config.admin.token.clone(),
         };
         Ok(Self {
@@ -226,8 +237,8 @@ impl Control {
         };
         if let Some(desk) = self.desk.take() {
             tokio::task::spawn_local(desk.serve());
-            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.registry)));
-            let broker = Arc::clone(&self.shared.broker);
+            tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.serving.registry)));
+            let broker = Arc::clone(&self.shared.serving.broker);
             broker::keep(&broker);
             tokio::task::spawn_local(async move { broker.sweep_for_ever().await });
         }
@@ -260,7 +271,9 @@ impl Control {
         } else {
             self.drain(&mut signals).await;
         }
-        self.shared.broker.end().await;
+        self.shared.serving.residents.end();
+        self.shared.serving.spawner.end(LAST_PROCESSES).await;
+        self.shared.serving.broker.end().await;
         if let Some(ServingAdmin { worker, .. }) = self.serving_admin.take() {
             // Who asked for the end gets the answer.
             worker.hub.drain(Duration::ZERO);
@@ -310,14 +323,9 @@ impl Control {
             }
         };
         let current = Current { snapshot, engine: None };
-        let worker = Worker::new(
-            current,
-            Arc::clone(&self.shared.registry),
-            Arc::clone(&self.shared.metrics),
-            Arc::clone(&self.shared.broker),
-        );
+        let worker = Worker::new(current, &self.shared.serving);
         tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
-        let counts = self.shared.metrics.listener("admin");
+        let counts = self.shared.serving.metrics.listener("admin");
         let origin = Rc::new(protocol::Origin { address, counts });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(shares.into_iter().next()?, origin, Rc::clone(&worker), Arc::default(), stopped);
@@ -430,7 +438,7 @@ fn open(
 /// What a worker needs for a config.
 pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Result<Plan, String> {
     if loaded.config.upstreams.iter().any(|upstream| upstream.sticky.is_some()) {
-        shared.registry.secret.load().map_err(|e| format!("{e}\n"))?;
+        shared.serving.registry.secret.load().map_err(|e| format!("{e}\n"))?;
     }
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
@@ -439,8 +447,8 @@ pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Resul
 
 /// What outlives a snapshot.
 fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
-    let Shared { registry, limiters, metrics, auth, .. } = shared;
-    route::Shared { registry, metrics, limiters, logs, auth }
+    let Shared { serving, limiters, auth, .. } = shared;
+    route::Shared { registry: &serving.registry, metrics: &serving.metrics, limiters, logs, auth }
 }
 
 pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {

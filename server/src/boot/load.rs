@@ -106,6 +106,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
             identity.replace(Some(found));
             Ok(())
         },
+        program: &script::find_program,
     };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
         let files: Vec<_> = failed.sources.iter().map(|source| source.path.clone()).collect();
@@ -165,6 +166,9 @@ fn chain(chain: &config::Chain) -> String {
         config::Handler::Reply(reply) => format!("reply {}", reply.status.as_u16()),
         config::Handler::Redirect(redirect) => format!("redirect {} {}", redirect.status.as_u16(), redirect.to),
         config::Handler::Channel(channel) => format!("channel {}", channel.name),
+        config::Handler::Exec(exec) => format!("exec {}", exec.program),
+        config::Handler::Cgi(cgi) => format!("cgi {}", cgi.folder.display()),
+        config::Handler::Bridge(bridge) => format!("bridge {}", bridge.upstream.name),
         config::Handler::Function(_) => "function".to_owned(),
     };
     filters.collect::<String>() + &handler

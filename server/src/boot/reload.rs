@@ -25,8 +25,11 @@ impl Control {
         supervisor::reloading();
         let outcome = self.try_reload().await;
         memory::give_back();
-        let counter =
-            if outcome.is_ok() { &self.shared.metrics.reloads_ok } else { &self.shared.metrics.reloads_failed };
+        let counter = if outcome.is_ok() {
+            &self.shared.serving.metrics.reloads_ok
+        } else {
+            &self.shared.serving.metrics.reloads_failed
+        };
         counter.inc();
         let refused = outcome.as_ref().err().map(|why| why.lines().next().unwrap_or_default().to_owned());
         self.last_reload = Some(status::Reload { at: timestamp().trim_matches(['[', ']']).to_owned(), refused });
@@ -60,20 +63,23 @@ impl Control {
             Err(e) => {
                 discard(bound);
                 // The refused config's upstreams took the places of those that go on running.
-                self.shared.registry.settle(&self.snapshot.groups);
+                self.shared.serving.registry.settle(&self.snapshot.groups);
                 return Err(e);
             }
         };
         self.resolver.use_servers(&loaded.config.resolver);
-        self.shared.broker.bound(loaded.config.limits.channels);
+        self.shared.serving.broker.bound(loaded.config.limits.channels);
         for worker in &self.workers {
             worker.commit().await;
         }
         // The last owner takes its time to free a large one, and a worker has none.
         drop(old);
-        self.shared.registry.settle(&self.snapshot.groups);
+        self.shared.serving.registry.settle(&self.snapshot.groups);
         self.probes.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
+        if let Err(e) = self.shared.serving.settle(&loaded.config) {
+            tracing::error!("{}", e.trim_end());
+        }
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);
         self.operators_config.store(Arc::clone(&loaded.config));

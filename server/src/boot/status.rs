@@ -52,7 +52,7 @@ pub fn status(facts: &Facts<'_>) -> Value {
     let Facts { config, shared, .. } = facts;
     // Of one whose names DNS answers, the group that has the endpoints.
     let live = |group: std::sync::Arc<Group>| group.live().unwrap_or(group);
-    let groups: Vec<_> = shared.registry.declared().into_iter().map(live).collect();
+    let groups: Vec<_> = shared.serving.registry.declared().into_iter().map(live).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -63,10 +63,10 @@ pub fn status(facts: &Facts<'_>) -> Value {
         "last_reload": facts.last_reload.map(reload),
         "connections": shared.connections.open(),
         // Whoever asks is none that is served.
-        "requests_in_flight": (shared.metrics.requests_in_flight.get() - 1).max(0),
-        "tunnels": shared.metrics.tunnels_open.get(),
-        "channels": shared.broker.count(),
-        "subscribers": subscribers(&shared.metrics),
+        "requests_in_flight": (shared.serving.metrics.requests_in_flight.get() - 1).max(0),
+        "tunnels": shared.serving.metrics.tunnels_open.get(),
+        "channels": shared.serving.broker.count(),
+        "subscribers": subscribers(&shared.serving.metrics),
         "broker": broker(facts),
         "listeners": listeners(facts),
         "sites": sites(facts),
@@ -88,8 +88,8 @@ fn broker(facts: &Facts<'_>) -> Value {
             "last_error": server.last_error,
         })
     };
-    let servers: Vec<_> = facts.shared.broker.servers().into_iter().take(SERVERS_MAX).map(server).collect();
-    json!({ "kind": facts.shared.broker.kind(), "servers": servers })
+    let servers: Vec<_> = facts.shared.serving.broker.servers().into_iter().take(SERVERS_MAX).map(server).collect();
+    json!({ "kind": facts.shared.serving.broker.kind(), "servers": servers })
 }
 
 /// How many hear of channels over each transport.
@@ -105,7 +105,7 @@ fn reload(reload: &Reload) -> Value {
 fn listeners(facts: &Facts<'_>) -> Vec<Value> {
     let listener = |listener: &config::Listener| {
         let address = listener.address.to_string();
-        let counts = facts.shared.metrics.listener(&address);
+        let counts = facts.shared.serving.metrics.listener(&address);
         json!({
             "address": address,
             "open": counts.open.get(),
@@ -118,7 +118,7 @@ fn listeners(facts: &Facts<'_>) -> Vec<Value> {
 
 /// The busiest sites; of those that are as busy, the first ones of the file.
 fn sites(facts: &Facts<'_>) -> Vec<Value> {
-    let answers = facts.shared.metrics.answers_by_site();
+    let answers = facts.shared.serving.metrics.answers_by_site();
     let mut sites: Vec<_> = facts.config.sites.iter().map(|site| (site, answered(&answers, site))).collect();
     sites.sort_by_key(|(_, classes)| std::cmp::Reverse(classes.iter().sum::<u64>()));
     let site = |(site, classes): (&config::Site, [u64; 5])| {
@@ -150,7 +150,7 @@ fn upstreams(facts: &Facts<'_>, groups: &[std::sync::Arc<Group>]) -> Vec<Value> 
     let mut busiest: Vec<_> = groups.iter().map(|group| (group, requests(group))).collect();
     busiest.sort_by_key(|(_, requests)| std::cmp::Reverse(*requests));
     let upstream = |(group, requests): (&std::sync::Arc<Group>, u64)| {
-        let counts = facts.shared.metrics.upstream(&group.name);
+        let counts = facts.shared.serving.metrics.upstream(&group.name);
         let endpoints = 0..group.endpoints.len().min(ENDPOINTS_MAX);
         json!({
             "name": &*group.name,

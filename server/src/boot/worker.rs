@@ -7,29 +7,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::memory;
 use crate::{
-    broker::Broker,
-    dispatch::{Current, Worker},
+    dispatch::{self, Current, Worker},
     filter::auth,
     limit::{Connections, Limiters},
     listen::{HandedOver, Share, accept},
-    observe::Metrics,
     protocol::Origin,
     route::Snapshot,
     script::{Engine, Services, Sources},
-    upstream::Registry,
 };
 
 /// What every worker shares.
 #[derive(Clone)]
 pub struct Shared {
-    /// Channels.
-    pub broker: Arc<Broker>,
-    /// Upstreams by name.
-    pub registry: Arc<Registry>,
+    /// What requests are served with.
+    pub serving: dispatch::Shared,
     /// Limits by name.
     pub limiters: Arc<Limiters>,
-    /// Counters of the process.
-    pub metrics: Arc<Metrics>,
     /// Who was let pass by `auth`.
     pub auth: Arc<auth::Known>,
     /// Open connections of the process.
@@ -119,18 +112,18 @@ fn prepare(plan: Plan, shared: &Shared) -> Result<Current, String> {
 }
 
 fn engine(sources: &Arc<Sources>, snapshot: &Snapshot, shared: &Shared) -> Result<Engine, String> {
-    let services = Services { broker: Arc::clone(&shared.broker), metrics: Arc::clone(&shared.metrics) };
+    let services =
+        Services { broker: Arc::clone(&shared.serving.broker), metrics: Arc::clone(&shared.serving.metrics) };
     Engine::new(sources, &snapshot.config, services).map_err(|failed| failed.render())
 }
 
 async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Message>) {
-    let worker =
-        Worker::new(current, Arc::clone(&shared.registry), Arc::clone(&shared.metrics), Arc::clone(&shared.broker));
+    let worker = Worker::new(current, &shared.serving);
     tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
     let sweeping = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
     tokio::task::spawn_local(crate::handler::sweep_for_ever());
-    tokio::task::spawn_local(memory::give_back_for_ever(Arc::clone(&shared.broker)));
+    tokio::task::spawn_local(memory::give_back_for_ever(Arc::clone(&shared.serving.broker)));
     let mut listening: HashMap<Address, Vec<oneshot::Sender<HandedOver>>> = HashMap::new();
     let mut prepared = None;
     while let Some(message) = messages.recv().await {
@@ -207,7 +200,7 @@ impl Handle {
 
 fn open(share: Share, address: &Address, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
     let (stop, stopped) = oneshot::channel();
-    let counts = shared.metrics.listener(&address.to_string());
+    let counts = shared.serving.metrics.listener(&address.to_string());
     let origin = Rc::new(Origin { address: address.clone(), counts });
     let (worker, connections) = (Rc::clone(worker), Arc::clone(&shared.connections));
     tokio::task::spawn_local(async move {
@@ -224,7 +217,9 @@ fn drain(worker: &Rc<Worker>, emptied: oneshot::Sender<()>) {
     tokio::task::spawn_local(async move {
         // The accept loops take what is queued first.
         tokio::task::yield_now().await;
-        worker.hub.drain(worker.current().snapshot.config.drain * 3 / 4);
+        let time = worker.current().snapshot.config.drain;
+        worker.hub.drain(time * 3 / 4);
+        worker.sessions.end_after(time * 7 / 8);
         worker.drain.begin();
         worker.drain.emptied().await;
         let _ = emptied.send(());

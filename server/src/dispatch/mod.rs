@@ -10,7 +10,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use rsp_core::{
-    config::{Address, FunctionId, Limits},
+    config::{Address, Config, FunctionId, Limits},
     cors,
     frame::http1::Framing,
     route::{Params, Path},
@@ -22,11 +22,13 @@ use crate::{
     broker::Broker,
     error::{Fault, Kind, Whose},
     filter::{Filter, Pass, Refusal, auth::Auth},
-    handler::{Context, Handler, channel::Hub},
+    handler::{Context, Handler, channel::Hub, exec::Residents},
     message::{Body, Request, Response},
     observe::Metrics,
+    process::{Programs, Spawner},
     route::{Found, Route, Snapshot},
     script::{Engine, Outcome, Visit},
+    session::{self, Sessions},
     shutdown::Drain,
     stream::Peer,
     upstream::{Pools, Registry},
@@ -41,10 +43,47 @@ pub struct Worker {
     pub registry: Arc<Registry>,
     /// Subscribers of channels.
     pub hub: Rc<Hub>,
+    /// The line to the spawner of processes.
+    pub programs: Rc<Programs>,
+    /// Talks with clients.
+    pub sessions: Rc<Sessions>,
+    /// Programs that serve all clients.
+    pub residents: Arc<Residents>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Its end.
     pub drain: Rc<Drain>,
+}
+
+/// What the workers of the process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Upstreams by name.
+    pub registry: Arc<Registry>,
+    /// Channels.
+    pub broker: Arc<Broker>,
+    /// What starts processes.
+    pub spawner: Arc<Spawner>,
+    /// Programs that serve all clients.
+    pub residents: Arc<Residents>,
+    /// What sessions share.
+    pub sessions: session::Shared,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Runs what a config needs beside the workers: the spawner, and the programs that serve all clients.
+    ///
+    /// # Errors
+    /// A line that says why there can be no processes.
+    pub fn settle(&self, config: &Config) -> Result<(), String> {
+        if config.runs_programs() {
+            self.spawner.start().map_err(|e| format!("no programs can be started: {e}\n"))?;
+        }
+        self.residents.settle(config);
+        Ok(())
+    }
 }
 
 /// The running config as this worker sees it.
@@ -67,12 +106,16 @@ pub struct Answer {
 
 impl Worker {
     /// A worker that serves `current`.
-    pub fn new(current: Current, registry: Arc<Registry>, metrics: Arc<Metrics>, broker: Arc<Broker>) -> Rc<Self> {
+    pub fn new(current: Current, shared: &Shared) -> Rc<Self> {
+        let Shared { registry, broker, spawner, residents, sessions, metrics } = shared.clone();
         Rc::new(Self {
             current: RefCell::new(Rc::new(current)),
             pools: Pools::default(),
             registry,
             hub: Hub::new(broker, Arc::clone(&metrics)),
+            programs: Programs::new(spawner, Arc::clone(&metrics)),
+            sessions: Sessions::new(&sessions),
+            residents,
             metrics,
             drain: Rc::default(),
         })
@@ -198,6 +241,9 @@ impl Worker {
             params,
             metrics: &self.metrics,
             hub: &self.hub,
+            programs: &self.programs,
+            sessions: &self.sessions,
+            residents: &self.residents,
             engine: &engine,
             site: &route.site.name,
             route: &route.pattern,

@@ -1,7 +1,10 @@
 //! The closed set of handlers: what a route answers with.
 
 pub mod admin;
+mod bridge;
+mod cgi;
 pub mod channel;
+pub mod exec;
 mod fastcgi;
 mod files;
 mod proxy;
@@ -20,7 +23,9 @@ use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
     observe::Metrics,
+    process::Programs,
     script::{Engine, Visit},
+    session::Sessions,
     upstream::{Group, Pools, Registry},
 };
 
@@ -38,6 +43,12 @@ pub enum Handler {
     Redirect(Arc<config::Redirect>),
     /// Messages to whoever listens.
     Channel(Arc<config::Channel>),
+    /// A program that talks.
+    Exec(exec::Exec),
+    /// A program that answers.
+    Cgi(cgi::Cgi),
+    /// A socket that talks.
+    Bridge(bridge::Bridge),
     /// A function that returns the handler; dispatch runs it.
     Function(FunctionId),
     /// The admin API.
@@ -56,6 +67,12 @@ pub struct Context<'a> {
     pub metrics: &'a Metrics,
     /// The worker's subscribers.
     pub hub: &'a Rc<channel::Hub>,
+    /// The worker's line to the spawner of processes.
+    pub programs: &'a Rc<Programs>,
+    /// The worker's talks.
+    pub sessions: &'a Rc<Sessions>,
+    /// Programs that serve all clients.
+    pub residents: &'a Arc<exec::Residents>,
     /// The functions of the request's config.
     pub engine: &'a Option<Rc<Engine>>,
     /// The name of the request's site.
@@ -73,16 +90,18 @@ impl<'a> Context<'a> {
 
 impl Handler {
     /// A declared handler; `group` gives the running upstream of a declared one.
-    pub fn declared(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
-        Self::build(handler, group)
+    pub fn declared(handler: &config::Handler, mut group: impl FnMut(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+        Self::build(handler, &mut group)
     }
 
     /// A handler that a function returned for one request.
     pub fn made(handler: &config::Handler, registry: &Registry) -> Self {
-        Self::build(handler, |upstream| registry.make(upstream))
+        Self::build(handler, &mut |upstream| registry.make(upstream))
     }
 
-    fn build(handler: &config::Handler, group: impl FnOnce(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+    fn build(handler: &config::Handler, group: &mut dyn FnMut(&Arc<config::Upstream>) -> Arc<Group>) -> Self {
+        let mut otherwise =
+            |other: &Option<Box<config::Handler>>| other.as_ref().map(|handler| Box::new(Self::build(handler, group)));
         match handler {
             config::Handler::Proxy(spec) => {
                 Self::Proxy(proxy::Proxy { group: group(&spec.upstream), spec: Arc::clone(spec) })
@@ -94,6 +113,18 @@ impl Handler {
             config::Handler::Reply(reply) => Self::Reply(Arc::clone(reply)),
             config::Handler::Redirect(redirect) => Self::Redirect(Arc::clone(redirect)),
             config::Handler::Channel(channel) => Self::Channel(Arc::clone(channel)),
+            config::Handler::Exec(spec) => match &spec.channel {
+                Some(channel) => Self::Channel(Arc::clone(channel)),
+                None => Self::Exec(exec::Exec { otherwise: otherwise(&spec.otherwise), spec: Arc::clone(spec) }),
+            },
+            config::Handler::Cgi(spec) => {
+                Self::Cgi(cgi::Cgi { otherwise: otherwise(&spec.otherwise), spec: Arc::clone(spec) })
+            }
+            config::Handler::Bridge(spec) => Self::Bridge(bridge::Bridge {
+                otherwise: otherwise(&spec.otherwise),
+                group: group(&spec.upstream),
+                spec: Arc::clone(spec),
+            }),
             config::Handler::Function(id) => Self::Function(*id),
         }
     }
@@ -103,6 +134,7 @@ impl Handler {
         match self {
             Self::Proxy(proxy) => Some(&proxy.group),
             Self::Fastcgi(fastcgi) => Some(&fastcgi.group),
+            Self::Bridge(bridge) => Some(&bridge.group),
             _ => None,
         }
     }
@@ -125,6 +157,9 @@ impl Handler {
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
             Self::Channel(spec) => Box::pin(channel::run(spec, request, context)).await,
+            Self::Exec(exec) => Box::pin(exec.run(request, context)).await,
+            Self::Cgi(cgi) => Box::pin(cgi.run(request, context)).await,
+            Self::Bridge(bridge) => Box::pin(bridge.run(request, context)).await,
             Self::Admin(admin) => match admin.run(*request).await? {
                 admin::Outcome::Answered(response) => Ok(response),
                 admin::Outcome::AtChannel(visit) => {

@@ -171,6 +171,8 @@ impl Engine {
         let handler = self.check(&handle.made(), visit)?;
         let is_anywhere = match &handler {
             Handler::Proxy(_) | Handler::Fastcgi(_) | Handler::Reply(_) => true,
+            // What answers otherwise may depend on the route.
+            Handler::Exec(_) | Handler::Cgi(_) | Handler::Bridge(_) => false,
             Handler::Channel(channel) => channel.name.names().next().is_none(),
             Handler::Files(_) | Handler::Redirect(_) | Handler::Function(_) => false,
         };
@@ -191,6 +193,7 @@ impl Engine {
             read: &files::read_file,
             // A function makes handlers, and `user` is none.
             account: &|_, _| Ok(()),
+            program: &files::find_program,
         };
         let upstream = |name: &str| self.declared(name);
         let request = RequestContext {

@@ -42,6 +42,28 @@ pub fn real(path: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(path).ok()
 }
 
+/// The program that a path names, or that is found in `PATH` under a name without a slash.
+pub fn find_program(path: &Path) -> Result<PathBuf, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let shown = path.display();
+    let is_program = |path: &Path| {
+        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        found.is_some_and(|found| found.permissions().mode() & 0o111 != 0)
+    };
+    if path.is_absolute() {
+        return match std::fs::metadata(path) {
+            Err(e) => Err(format!("can't run {shown}: {e}")),
+            Ok(_) if is_program(path) => Ok(path.to_owned()),
+            Ok(found) if found.is_dir() => Err(format!("can't run {shown}: it is a folder")),
+            Ok(_) => Err(format!("can't run {shown}: it is not executable (`chmod +x` makes it so)")),
+        };
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut found = std::env::split_paths(&folders).map(|folder| here.join(folder).join(path));
+    found.find(|path| is_program(path)).ok_or_else(|| format!("there is no program {shown} in PATH"))
+}
+
 impl Finder {
     /// For a config in `folder`; `main` is its file, if it has one.
     pub(super) fn new(folder: &Path, main: Option<&Path>) -> Self {

@@ -27,5 +27,5 @@ pub use ask::{Admission, Verdict};
 pub use channels::Services;
 pub use engine::{Engine, Outcome, Visit};
 pub use evaluate::{Loaded, load, load_text};
-pub use files::{probe, read_file, real};
+pub use files::{find_program, probe, read_file, real};
 pub use sources::Sources;

@@ -53,6 +53,7 @@ fn errors(path: &Path, folder: &Path) -> String {
         real: &real,
         read: &files::read_file,
         account: &|_, _| Ok(()),
+        program: &files::find_program,
     };
     let drawn = match load(path).map_err(|failed| failed.checked(&context)) {
         Err(failed) => draw(&failed.diagnostics, &failed.sources, false),

@@ -10,7 +10,9 @@ mod balance_affinity;
 mod balance_health;
 mod balance_waiting;
 mod bounded;
+mod bridge;
 mod broker_redis;
+mod cgi;
 mod channel;
 mod channel_functions;
 mod channel_guide;
@@ -42,12 +44,18 @@ mod original;
 mod paths;
 mod php;
 mod pool;
+mod programs;
+mod programs_ending;
+mod programs_languages;
+mod programs_posting;
+mod programs_shared;
 mod requests;
 mod responses;
 mod retry;
 mod rewrite;
 mod streaming;
 mod tunnel;
+mod websocketd;
 
 use std::time::Duration;
 

@@ -106,7 +106,7 @@ impl Checker<'_> {
         })
     }
 
-    fn channel_name(&mut self, text: &str, span: Span) -> Option<Template> {
+    pub(super) fn channel_name(&mut self, text: &str, span: Span) -> Option<Template> {
         match Template::parse(text) {
             Ok(name) => Some(name),
             Err(bad) => {
@@ -118,6 +118,16 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// The declared channel of this template, or one with the default of every option.
+    pub(super) fn channel_called(&mut self, name: &Template, span: Span) -> Arc<Channel> {
+        if let Some(declared) = self.channels.ordered.iter().find(|declared| declared.name == *name) {
+            return Arc::clone(declared);
+        }
+        let channel = Arc::new(Channel { name: name.clone(), ..Channel::undeclared("") });
+        self.same_rules(&channel, span);
+        channel
     }
 
     /// Every `{name}` is a parameter of the route.

@@ -43,7 +43,7 @@ impl Checker<'_> {
     }
 
     /// Every value of a list, or of one string; `Some(None)` is any: `"*"`. None is wrong, and said to be.
-    fn listed<T>(
+    pub(super) fn listed<T>(
         &mut self,
         (option, owner): (&str, &str),
         value: &Value,
@@ -78,7 +78,7 @@ impl Checker<'_> {
 }
 
 /// Errors: what would be right.
-fn origin(text: &str) -> Result<Origin, String> {
+pub(super) fn origin(text: &str) -> Result<Origin, String> {
     if text == "null" {
         return Ok(Origin::Exact(text.to_owned()));
     }

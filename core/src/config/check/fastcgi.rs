@@ -4,12 +4,9 @@ use super::{Checker, PathKind};
 use crate::config::{
     checked::{Fastcgi, Scripts},
     diagnostic::Diagnostic,
-    raw::{Key, Span, Value},
-    reader::found,
+    raw::Span,
     settings::{Arguments, Setting, Settings},
 };
-
-const EXAMPLE: &str = "for example { APP_ENV = \"production\" }";
 
 impl Checker<'_> {
     pub(super) fn fastcgi(&mut self, arguments: &Arguments<'_>, span: Span) -> Option<Fastcgi> {
@@ -26,7 +23,10 @@ impl Checker<'_> {
             Some((folder, place)) => Some(Scripts { seen: self.sees_scripts(&folder, place)?, folder }),
             None => None,
         };
-        let params = settings.raw("params").map(|(value, span)| self.params(value, span)).unwrap_or_default();
+        let params = settings
+            .raw("params")
+            .map(|(value, span)| self.variables(("params", "fastcgi"), value, span))
+            .unwrap_or_default();
         let index = self.name_in_path("index", settings, span)?;
         let split = self.name_in_path("split", settings, span)?;
         Some(Fastcgi {
@@ -72,36 +72,5 @@ impl Checker<'_> {
             self.reader.error(settings.span(option, span), message, example);
         }
         Some(name.to_owned())
-    }
-
-    fn params(&mut self, value: &Value, span: Span) -> Vec<(String, String)> {
-        let Value::Table(table) = value else {
-            let message = format!("`params` of `fastcgi` must be a table of strings, not {}", found(value));
-            self.reader.error(span, message, EXAMPLE);
-            return Vec::new();
-        };
-        if let Some(item) = table.items.first() {
-            self.reader.error(item.span, "`params` of `fastcgi` need names", EXAMPLE);
-        }
-        let mut params = Vec::new();
-        for entry in &table.entries {
-            match (&entry.key, &entry.value) {
-                (Key::Text(name), _) if name.is_empty() || name.contains(['\0', '=']) => {
-                    let message = format!("\"{}\" is no name of a parameter", name.escape_debug());
-                    self.reader.error(entry.span, message, EXAMPLE);
-                }
-                (Key::Text(name), Value::Text(text)) if text.contains('\0') => {
-                    let message = format!("the parameter `{name}` has a NUL in it");
-                    self.reader.error(entry.span, message, "text");
-                }
-                (Key::Text(name), Value::Text(text)) => params.push((name.clone(), text.clone())),
-                (Key::Text(name), other) => {
-                    let message = format!("the parameter `{name}` must be a string, not {}", found(other));
-                    self.reader.error(entry.span, message, EXAMPLE);
-                }
-                (Key::Number(_), _) => self.reader.error(entry.span, "`params` of `fastcgi` need names", EXAMPLE),
-            }
-        }
-        params
     }
 }

@@ -34,6 +34,9 @@ impl Checker<'_> {
             "reply" => self.reply(&arguments).map(Handler::Reply),
             "redirect" => self.redirect(&arguments, pattern).map(|redirect| Handler::Redirect(Arc::new(redirect))),
             "channel" => self.channel(made, &arguments, pattern).map(Handler::Channel),
+            "exec" => self.exec(made, &arguments, pattern).map(Handler::Exec),
+            "cgi" => self.cgi(made, &arguments, pattern).map(Handler::Cgi),
+            "bridge" => self.bridge(&arguments, pattern, made.span).map(Handler::Bridge),
             _ => None,
         }
     }

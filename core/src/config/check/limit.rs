@@ -38,9 +38,14 @@ impl LimitNames {
         self.route.push_str(route);
     }
 
+    /// The route of the site that is being checked; empty on a request.
+    pub(super) fn place(&self) -> String {
+        format!("{} {}", self.site, self.route)
+    }
+
     /// A name that no other limit has, and that a reload gives again if nothing before it in the route changed.
     fn name(&mut self) -> String {
-        let place = format!("{} {}", self.site, self.route);
+        let place = self.place();
         let mut name = place.clone();
         for number in 2.. {
             if self.names.insert(name.clone()) {

@@ -12,6 +12,7 @@ mod files;
 mod handler;
 mod legacy;
 mod limit;
+mod program;
 mod rewrite;
 mod route;
 mod site;
@@ -39,6 +40,7 @@ use super::{
 use crate::route::Pattern;
 use channel::Channels;
 use limit::LimitNames;
+use program::Programs;
 use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
@@ -58,10 +60,15 @@ pub struct Context<'a> {
     pub read: &'a ReadFile<'a>,
     /// Whether there is such a user, and such a group if one is named; the error is a sentence.
     pub account: &'a Account<'a>,
+    /// The program that a path names, or that is found under a name without a slash; the error is a sentence.
+    pub program: &'a FindProgram<'a>,
 }
 
 /// Reads a file.
 pub type ReadFile<'a> = dyn Fn(&Path, u64) -> Result<Vec<u8>, String> + 'a;
+
+/// Finds a program.
+pub type FindProgram<'a> = dyn Fn(&Path) -> Result<PathBuf, String> + 'a;
 
 /// Looks a user and perhaps a group up.
 pub type Account<'a> = dyn Fn(&str, Option<&str>) -> Result<(), String> + 'a;
@@ -159,6 +166,7 @@ struct Checker<'a> {
     /// Those that were named, and where the next one stands.
     limits: LimitNames,
     channels: Channels,
+    programs: Programs,
 }
 
 impl<'a> Checker<'a> {
@@ -176,6 +184,7 @@ impl<'a> Checker<'a> {
             auths: HashMap::new(),
             limits: LimitNames::default(),
             channels: Channels::default(),
+            programs: Programs::default(),
         }
     }
 
@@ -209,6 +218,7 @@ impl<'a> Checker<'a> {
             sites,
             broker,
             channels: std::mem::take(&mut self.channels).in_order(),
+            programs: std::mem::take(&mut self.programs).with_channels(),
             functions: file.functions,
             hidden: Arc::clone(&self.hidden),
         })

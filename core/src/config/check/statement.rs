@@ -130,7 +130,7 @@ impl Checker<'_> {
         }
     }
 
-    fn user(&mut self, text: &str, place: Span) -> Option<User> {
+    pub(super) fn user(&mut self, text: &str, place: Span) -> Option<User> {
         let (name, group) = match text.split_once(':') {
             None => (text, None),
             Some((name, group)) => (name, Some(group)),

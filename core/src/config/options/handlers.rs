@@ -1,18 +1,22 @@
 //! The handlers: what answers a request.
 
 use super::{
-    COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, Word, filters::ONE_OR_LIST, opt, word,
+    Constructor, Kind, Literal, NONE, Opt, TIME, Type, Word,
+    filters::ONE_OR_LIST,
+    opt,
+    programs::{BRIDGE, CGI, EXEC},
+    word,
 };
 
 pub(super) const ALL: &[&Constructor] =
     &[&PROXY, &FILES, &REPLY, &REDIRECT, &CGI, &FASTCGI, &CHANNEL, &EXEC, &BRIDGE, &TUNNEL];
 
-const REQUIRED: Literal = Literal::Unset("required");
-const UPSTREAM: Type = Type::Other("an upstream or an address", "Upstream | string");
-const LIST: Type = Type::Other("a list of strings", "{ string }");
-const VARIABLES: Type = Type::Other("a table of strings", "{ [string]: string }");
+pub(super) const REQUIRED: Literal = Literal::Unset("required");
+pub(super) const UPSTREAM: Type = Type::Other("an upstream or an address", "Upstream | string");
+pub(super) const LIST: Type = Type::Other("a list of strings", "{ string }");
+pub(super) const VARIABLES: Type = Type::Other("a table of strings", "{ [string]: string }");
 
-const fn handler(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
+pub(super) const fn handler(name: &'static str, usage: &'static str, doc: &'static str) -> Constructor {
     Constructor::new(Kind::Handler, name, usage, doc)
 }
 
@@ -147,15 +151,6 @@ const REDIRECT: Constructor = handler(
     1,
 );
 
-const CGI: Constructor = handler("cgi", "cgi \"./cgi-bin\"", "Programs of a folder, by RFC 3875.")
-    .takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder.")], 1)
-    .options(&[
-        opt("timeout", TIME, Literal::Text("60s"), "For one answer."),
-        opt("env", VARIABLES, NONE, "More environment variables."),
-        opt("processes_max", COUNT, Literal::Number(64), "Processes at once."),
-    ])
-    .later();
-
 const FASTCGI: Constructor = handler(
     "fastcgi",
     "fastcgi { \"unix:/run/php/php-fpm.sock\", root = \"./public\" }",
@@ -272,44 +267,6 @@ pub(in crate::config) const PROTOCOLS: &[Word] = &[
     word("bayeux").later(),
     word("wamp").later(),
 ];
-
-const EXEC: Constructor = handler(
-    "exec",
-    "exec { \"./clock.sh\" }",
-    "A program as a WebSocket: one process a connection, lines are messages.",
-)
-.takes(&[opt("PROGRAM", Type::Text, REQUIRED, "The program, then its arguments.")], 1)
-.repeats()
-.options(&[
-    opt("shared", Type::Bool, Literal::Bool(false), "One process for all clients."),
-    opt("framing", Type::Choice(FRAMING), Literal::Text("lines"), "What separates messages."),
-    opt("channel", Type::Text, NONE, "The channel that its output is published to."),
-    opt("dir", Type::Path, NONE, "A folder of programs, chosen by the path."),
-    opt("processes_max", COUNT, Literal::Number(1024), "Processes at once."),
-    opt("stderr", Type::Choice(&[word("log"), word("client")]), Literal::Text("log"), "Where its standard error goes."),
-    opt("env", VARIABLES, NONE, "More environment variables."),
-    opt("passenv", LIST, NONE, "Our own variables that it gets."),
-    opt("cwd", Type::Path, NONE, "Its working folder."),
-    opt("user", Type::Text, NONE, "Whom it runs as."),
-    opt(
-        "limits",
-        Type::Other("a table of limits", "{ cpu: Duration?, memory: Size?, files: number? }"),
-        NONE,
-        "Its resource limits.",
-    ),
-    opt("line_max", Type::Size(1, 1 << 30), Literal::Text("1MiB"), "Bytes of a line."),
-    opt("close", TIME_OR_ZERO, Literal::Text("0s"), "How long it gets to end."),
-    opt("ping", TIME, NONE, "The time between two pings."),
-    opt("origins", LIST, Literal::Unset("the same origin"), "Foreign origins that browsers may come from."),
-])
-.later();
-
-const FRAMING: &[Word] = &[word("lines"), word("raw"), word("length")];
-
-const BRIDGE: Constructor = handler("bridge", "bridge { \"127.0.0.1:7000\" }", "A WebSocket to a TCP or unix socket.")
-    .takes(&[opt("ADDRESS", Type::Text, REQUIRED, "Where it goes.")], 1)
-    .options(&[opt("framing", Type::Choice(FRAMING), Literal::Text("lines"), "What separates messages.")])
-    .later();
 
 const TUNNEL: Constructor =
     handler("tunnel", "tunnel(app)", "Raw TCP both ways, for `listen { …, tcp = tunnel(app) }`.")

@@ -5,6 +5,7 @@
 
 mod filters;
 mod handlers;
+mod programs;
 mod statements;
 mod upstream;
 mod values;

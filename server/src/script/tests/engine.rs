@@ -47,8 +47,15 @@ fn bounded(text: &str, limits: Limits) -> Story {
     let text = format!("listen ':80'\nupstream 'app' {{ '127.0.0.1:3000' }}\n{text}");
     let loaded = load_text(&text, "/".as_ref()).unwrap_or_else(|failed| panic!("{}", failed.render()));
     let (folder, admin_socket) = ("/".as_ref(), "/x.sock".as_ref());
-    let context =
-        Context { folder, admin_socket, probe: &probe, real: &real, read: &files::read_file, account: &|_, _| Ok(()) };
+    let context = Context {
+        folder,
+        admin_socket,
+        probe: &probe,
+        real: &real,
+        read: &files::read_file,
+        account: &|_, _| Ok(()),
+        program: &|path| Ok(path.to_owned()),
+    };
     let (mut config, _): (Config, _) = config::check(&loaded.file, &context).unwrap();
     config.limits = Arc::new(limits);
     let engine = Engine::new(&Arc::new(loaded.sources), &Arc::new(config), services());
@@ -483,8 +490,15 @@ fn functions_that_depend_on_the_time_are_an_error() {
 fn checked(text: &str) -> Config {
     let loaded = load_text(text, "/".as_ref()).unwrap_or_else(|failed| panic!("{}", failed.render()));
     let (folder, admin_socket) = ("/".as_ref(), "/x.sock".as_ref());
-    let context =
-        Context { folder, admin_socket, probe: &probe, real: &real, read: &files::read_file, account: &|_, _| Ok(()) };
+    let context = Context {
+        folder,
+        admin_socket,
+        probe: &probe,
+        real: &real,
+        read: &files::read_file,
+        account: &|_, _| Ok(()),
+        program: &|path| Ok(path.to_owned()),
+    };
     config::check(&loaded.file, &context).unwrap().0
 }
 

@@ -1,0 +1,19 @@
+//! Processes that answer clients: a small process beside this one, the spawner, starts them and sees them end.
+//!
+//! **Invariant:** no thread of this process ever forks, or waits for one that does.
+//! **Invariant:** whatever becomes of a client or of rsp itself, the whole process group of its program is gone when the
+//! ladder has come to its end: its input is closed, then SIGINT, SIGTERM, SIGKILL.
+
+mod environment;
+mod places;
+mod programs;
+mod script;
+mod spawner;
+
+pub use self::{
+    environment::{Environment, Told, environment},
+    places::{Place, Places},
+    programs::{Order, Process, Programs},
+    script::{Script, find},
+    spawner::{Spawner, serve},
+};

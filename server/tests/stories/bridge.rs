@@ -1,0 +1,1 @@
+//! Stories of `bridge`: a client and a socket that speaks lines.

@@ -1,0 +1,1 @@
+//! Stories of `exec`: a program for each client.

@@ -1,0 +1,1 @@
+//! Stories of how programs end, with whatever ends them.

@@ -1,0 +1,1 @@
+//! Stories of clients without WebSocket: an event stream down, POST up.

@@ -1,0 +1,1 @@
+//! Stories of rsp beside Debian's websocketd, and of what replaces it.
