@@ -33,6 +33,7 @@ fn upstream(balance: Balance, endpoints: &[(u32, bool)]) -> Upstream {
         keepalive: 64,
         keepalive_timeout: at(60),
         retry: Retry { tries: 2, budget: 0.2 },
+        proxy_protocol: None,
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Listener {
     pub mode: u32,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// Whom to run as.

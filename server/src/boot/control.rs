@@ -326,7 +326,7 @@ impl Control {
         let worker = Worker::new(current, &self.shared.serving);
         tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
         let counts = self.shared.serving.metrics.listener("admin");
-        let origin = Rc::new(protocol::Origin { address, counts });
+        let origin = Rc::new(protocol::Origin { address, proxy_protocol: false, counts });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(shares.into_iter().next()?, origin, Rc::clone(&worker), Arc::default(), stopped);
         let accepting = tokio::task::spawn_local(async move {
@@ -344,11 +344,10 @@ impl Control {
             Address::Tcp(address) => format!("port {}", address.port()),
             Address::Unix(path) => format!("unix:{}", path.display()),
         };
-        let address = bound.spec.address;
         for (worker, share) in self.workers.iter().cycle().zip(bound.shares) {
-            worker.tell(Message::Listen(address.clone(), share));
+            worker.tell(Message::Listen(bound.spec.clone(), share));
         }
-        self.listening.push(Heirloom { address, sockets: bound.sockets, ours: bound.ours });
+        self.listening.push(Heirloom { address: bound.spec.address, sockets: bound.sockets, ours: bound.ours });
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{} Started.  Listening on {place}.", timestamp()).and_then(|()| out.flush());
     }
@@ -456,7 +455,7 @@ pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {
 }
 
 fn admin_listener(address: &Address) -> Listener {
-    Listener { address: address.clone(), mode: 0o600, backlog: 64 }
+    Listener { address: address.clone(), mode: 0o600, backlog: 64, proxy_protocol: false }
 }
 
 /// What sticky cookies are made with; it stays where it was for as long as the process runs.

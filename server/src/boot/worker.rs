@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, rc::Rc, sync::Arc, thread};
 
-use rsp_core::config::Address;
+use rsp_core::config::{Address, Listener};
 use tokio::sync::{mpsc, oneshot};
 
 use super::memory;
@@ -45,7 +45,7 @@ pub enum Message {
     /// Serve from what was prepared; answer when the old one is let go of.
     Commit(oneshot::Sender<()>),
     /// Accept from one more socket of an address.
-    Listen(Address, Share),
+    Listen(Listener, Share),
     /// Empty and close an address.
     Unlisten(Address),
     /// Close an address at once: a successor accepts from its queue.
@@ -139,9 +139,9 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
                 }
                 let _ = done.send(());
             }
-            Message::Listen(address, share) => {
-                let stop = open(share, &address, &worker, &shared);
-                listening.entry(address).or_default().push(stop);
+            Message::Listen(listener, share) => {
+                let stop = open(share, &listener, &worker, &shared);
+                listening.entry(listener.address).or_default().push(stop);
             }
             Message::Unlisten(address) => drop(listening.remove(&address)),
             Message::HandOver(address) => {
@@ -198,10 +198,11 @@ impl Handle {
     }
 }
 
-fn open(share: Share, address: &Address, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
+fn open(share: Share, listener: &Listener, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
     let (stop, stopped) = oneshot::channel();
+    let Listener { address, proxy_protocol, .. } = listener.clone();
     let counts = shared.serving.metrics.listener(&address.to_string());
-    let origin = Rc::new(Origin { address: address.clone(), counts });
+    let origin = Rc::new(Origin { address, proxy_protocol, counts });
     let (worker, connections) = (Rc::clone(worker), Arc::clone(&shared.connections));
     tokio::task::spawn_local(async move {
         let ended: io::Result<()> = accept(share, Rc::clone(&origin), worker, connections, stopped).await;

@@ -27,29 +27,32 @@ pub struct Permit {
 }
 
 impl Connections {
-    /// A place for one more connection; None when `max` are open, or `per_client` of this client.
-    pub fn admit(self: &Arc<Self>, client: Option<IpAddr>, max: usize, per_client: Option<usize>) -> Option<Permit> {
+    /// A place for one more connection; None when `max` are open.
+    pub fn admit(self: &Arc<Self>, max: usize) -> Option<Permit> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= max {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        // From here on the permit gives the place back, whatever follows.
-        let mut permit = Permit { connections: Arc::clone(self), client: None };
-        if let (Some(client), Some(per_client)) = (client, per_client) {
-            let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_client.entry(client).or_default();
-            if *count >= per_client {
-                return None;
-            }
-            *count += 1;
-            permit.client = Some(client);
-        }
-        Some(permit)
+        Some(Permit { connections: Arc::clone(self), client: None })
     }
 
     /// Open connections.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Permit {
+    /// Counts the connection as one of this client; false when it has `most` already.
+    pub fn is_one_of(&mut self, client: IpAddr, most: usize) -> bool {
+        let mut by_client = self.connections.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_client.entry(client).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        self.client = Some(client);
+        true
     }
 }
 
@@ -74,21 +77,22 @@ mod tests {
     #[test]
     fn a_client_at_its_limit_is_refused_and_others_are_not() {
         let connections = Arc::new(Connections::default());
-        let (one, two) = (Some([127, 0, 0, 1].into()), Some([127, 0, 0, 2].into()));
-        let first = connections.admit(one, 10, Some(1));
+        let (one, two) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        let admit = |client| connections.admit(10).and_then(|mut permit| permit.is_one_of(client, 1).then_some(permit));
+        let first = admit(one);
         assert!(first.is_some());
-        assert!(connections.admit(one, 10, Some(1)).is_none());
-        assert!(connections.admit(two, 10, Some(1)).is_some());
+        assert!(admit(one).is_none());
+        assert!(admit(two).is_some());
         drop(first);
-        assert!(connections.admit(one, 10, Some(1)).is_some());
+        assert!(admit(one).is_some());
         assert_eq!(connections.open(), 0);
     }
 
     #[test]
     fn no_more_than_max_are_open() {
         let connections = Arc::new(Connections::default());
-        let held = connections.admit(None, 1, None);
+        let held = connections.admit(1);
         assert!(held.is_some());
-        assert!(connections.admit(None, 1, None).is_none());
+        assert!(connections.admit(1).is_none());
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
-    net::SocketAddr,
     os::fd::AsFd,
     rc::Rc,
     sync::Arc,
@@ -17,10 +16,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::Share;
+use super::{Share, introduction::introduced};
 use crate::{
     dispatch::Worker,
-    limit::Connections,
+    limit::{Connections, Permit},
     protocol::{self, Connection, Origin},
     stream::{Peer, Socket, Wire},
 };
@@ -94,22 +93,56 @@ pub async fn accept(
 }
 
 fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>, connections: &Arc<Connections>) {
-    let wire = Rc::new(Wire::new(socket, peer));
-    let client = match peer {
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix => None,
-    };
     let current = worker.current();
     let limits = &current.snapshot.config.limits;
-    let Some(permit) = connections.admit(client, limits.connections, limits.connections_per_client) else {
-        origin.counts.refused.inc();
-        // One write that can't wait; the client is told, or finds the connection closed.
-        let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
-        return;
+    let Some(permit) = connections.admit(limits.connections) else {
+        return refuse(&Wire::new(socket, peer), origin);
     };
+    if origin.proxy_protocol {
+        let introduction = introduce((socket, peer), Rc::clone(origin), Rc::clone(worker), permit);
+        tokio::task::spawn_local(introduction);
+    } else {
+        serve(Wire::new(socket, peer), origin, worker, permit);
+    }
+}
+
+/// Serves a connection of which it is known whose it is.
+fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
+    let most = worker.current().snapshot.config.limits.connections_per_client;
+    if let (Peer::Ip(client), Some(most)) = (wire.peer(), most)
+        && !permit.is_one_of(client.ip(), most)
+    {
+        return refuse(&wire, origin);
+    }
     origin.counts.accepted.inc();
-    let connection = Connection::new(wire, Rc::clone(origin), Rc::clone(worker), permit);
+    let connection = Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit);
     tokio::task::spawn_local(protocol::serve(connection));
+}
+
+/// Finds out whose a connection is that is passed on to us; one that doesn't say is closed.
+async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit) {
+    let _guard = worker.drain.guard();
+    let current = worker.current();
+    let config = &current.snapshot.config;
+    let (is_trusted, within) = (config.trust.contains(peer.ip()), config.limits.head_timeout);
+    drop(current);
+    let wire = match is_trusted {
+        true => introduced(socket, peer, within).await,
+        false => Err("it is not in `trust`".to_owned()),
+    };
+    match wire {
+        Ok(wire) => serve(wire, &origin, &worker, permit),
+        Err(why) => {
+            origin.counts.refused.inc();
+            tracing::debug!("{} closes a connection of {peer:?}: {why}", origin.address);
+        }
+    }
+}
+
+/// One write that can't wait; the client is told, or finds the connection closed.
+fn refuse(wire: &Wire, origin: &Origin) {
+    origin.counts.refused.inc();
+    let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
 }
 
 /// Errors that concern the connection that was about to be accepted, not the listener.
@@ -118,12 +151,8 @@ fn is_of_one_connection(e: &io::Error) -> bool {
 }
 
 fn tcp(stream: TcpStream) -> io::Result<(Socket, Peer)> {
-    let peer = canonical(stream.peer_addr()?);
+    let peer = Peer::from(stream.peer_addr()?);
     Ok((Socket::Tcp(stream), peer))
-}
-
-fn canonical(peer: SocketAddr) -> Peer {
-    Peer::Ip(SocketAddr::new(peer.ip().to_canonical(), peer.port()))
 }
 
 impl Acceptor {
@@ -143,7 +172,7 @@ impl Acceptor {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
         match self {
             Self::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), canonical(peer)))
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), Peer::from(peer)))
             }
             Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), Peer::Unix)),
         }

@@ -8,6 +8,7 @@
 mod accept;
 mod bind;
 mod inherited;
+mod introduction;
 
 pub use accept::{HandedOver, accept};
 pub use bind::{BindError, Bound, Share, bind, bind_all, discard, give_socket, remove_socket};

@@ -10,6 +10,8 @@ use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::
 pub struct Origin {
     /// The listener's address as configured.
     pub address: Address,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Counts its connections.
     pub counts: Arc<ListenerCounts>,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -38,6 +38,23 @@ pub enum Peer {
     Ip(SocketAddr),
     /// A process of this machine.
     Unix,
+}
+
+impl Peer {
+    /// Its address; None: a process of this machine.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}
+
+/// v4 addresses in v6 stand as v4.
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
 }
 
 /// What is known of a peer from whom nothing is read.

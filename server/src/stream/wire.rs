@@ -19,8 +19,15 @@ use super::{Buffer, Peer, Socket, Timer, Watched};
 pub struct Wire {
     socket: RefCell<Socket>,
     peer: Peer,
+    /// What somebody who passes the connection on states beside the peer.
+    stated: Option<Box<Stated>>,
     reading: RefCell<Side>,
     writing: RefCell<Side>,
+}
+
+struct Stated {
+    local: Option<SocketAddr>,
+    is_tls: bool,
 }
 
 #[derive(Default)]
@@ -36,9 +43,21 @@ impl Wire {
         Self {
             socket: RefCell::new(socket),
             peer,
+            stated: None,
             reading: RefCell::new(Side::default()),
             writing: RefCell::new(Side::default()),
         }
+    }
+
+    /// The same for a connection that is passed on to us: `peer`, the address that it came to and whether by TLS are
+    /// what was stated.
+    pub fn introduced(socket: Socket, peer: Peer, (local, is_tls): (Option<SocketAddr>, bool)) -> Self {
+        Self { stated: Some(Box::new(Stated { local, is_tls })), ..Self::new(socket, peer) }
+    }
+
+    /// How the client came, as it sees it.
+    pub fn scheme(&self) -> &'static str {
+        if self.stated.as_ref().is_some_and(|stated| stated.is_tls) { "https" } else { "http" }
     }
 
     /// Who is at the other end.
@@ -46,9 +65,18 @@ impl Wire {
         self.peer
     }
 
+    /// The other end and ours; None on a unix socket of which nothing else is stated.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self.peer {
+            Peer::Ip(peer) => Some((peer, self.local_address()?)),
+            Peer::Unix => None,
+        }
+    }
+
     /// Our end; None on a unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.socket.borrow().local_address()
+        let stated = self.stated.as_ref().and_then(|stated| stated.local);
+        stated.or_else(|| self.socket.borrow().local_address())
     }
 
     /// Reads into the spare room of `buffer`; 0 is the peer's end. Waits for `timeout` at most; None waits for ever.

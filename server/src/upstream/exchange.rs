@@ -12,8 +12,9 @@ use std::{
 use http::{Method, StatusCode};
 use rsp_core::{
     balance::{InFlight, Outcome, Tried},
-    config,
+    config::{self, ProxyProtocol},
     frame::http1::{self, Framing, HeadLimits, ResponseHead},
+    frame::proxy_protocol,
 };
 use tokio::time::Instant;
 
@@ -204,7 +205,8 @@ impl Pools {
                 wire
             }
         };
-        let (sender, records) = sender(&wire, endpoint, outgoing);
+        let introduction = group.spec.proxy_protocol;
+        let (sender, records) = sender(&wire, (endpoint, introduction), outgoing);
         let started = if is_reused { outgoing.now } else { Instant::now() };
         let mut flight = Flight::new(&wire, sender, records, started);
         let answer = flight.answer(outgoing).await;
@@ -217,7 +219,8 @@ impl Pools {
                     group.note(index, if good { Outcome::Ok } else { Outcome::BadAnswer }, at);
                 }
                 let answered = Answered { by: Arc::clone(&endpoint.names), took: at - started };
-                let keep = (head.keep_alive && state != Sending::Broken).then(|| Rc::clone(idle));
+                let may_keep = head.keep_alive && state != Sending::Broken && introduction.is_none();
+                let keep = may_keep.then(|| Rc::clone(idle));
                 let sending = (state == Sending::Going).then(|| Box::new(sender));
                 let lease = Lease { sending, keep, good, in_flight: held };
                 let buffer = buffer.unwrap_or_default();
@@ -241,8 +244,15 @@ impl Pools {
 }
 
 /// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
-fn sender(wire: &Rc<Wire>, endpoint: &Endpoint, outgoing: &mut Outgoing<'_>) -> (Sender, Option<Box<Records>>) {
+fn sender(
+    wire: &Rc<Wire>,
+    (endpoint, introduction): (&Endpoint, Option<ProxyProtocol>),
+    outgoing: &mut Outgoing<'_>,
+) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
+    if let Some(version) = introduction {
+        proxy_protocol::write(version, outgoing.interim.client().and_then(Wire::ends), &mut head);
+    }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);
     match outgoing.fastcgi {

@@ -6,7 +6,7 @@ use http::Method;
 use rsp_core::{
     balance::InFlight,
     config::{self, ProbeRequest, Retry},
-    frame::http1::Framing,
+    frame::{http1::Framing, proxy_protocol},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -109,7 +109,7 @@ async fn probe_for_ever(group: Arc<Group>, index: usize, probe: config::Probe) {
     tokio::time::sleep(probe.every.mul_f64(part as f64 / f64::from(u32::MAX))).await;
     loop {
         let began = Instant::now();
-        let asked = tokio::time::timeout(probe.timeout, ask(endpoint, &probe)).await;
+        let asked = tokio::time::timeout(probe.timeout, ask(&group, endpoint, &probe)).await;
         let found = asked.unwrap_or_else(|_| Err(format!("no answer within {:?}", probe.timeout)));
         hear(&group, endpoint, &probe, found);
         tokio::time::sleep_until(began + probe.every).await;
@@ -138,22 +138,23 @@ fn hear(group: &Group, endpoint: &Endpoint, probe: &config::Probe, found: Result
 }
 
 /// One probe; the error says what was wrong.
-async fn ask(endpoint: &Arc<Endpoint>, probe: &config::Probe) -> Result<(), String> {
+async fn ask(group: &Group, endpoint: &Arc<Endpoint>, probe: &config::Probe) -> Result<(), String> {
     let wire = connect(endpoint, probe.timeout).await.map_err(|e| format!("connect: {e}"))?;
     match &probe.ask {
         None => Ok(()),
-        Some(request) => converse(endpoint, &wire, request, probe.timeout).await,
+        Some(request) => {
+            let mut head = Sender::head_buffer();
+            if let Some(version) = group.spec.proxy_protocol {
+                proxy_protocol::write(version, None, &mut head);
+            }
+            render(endpoint, request, &mut head).map_err(|e| e.to_string())?;
+            converse(head, &wire, request, probe.timeout).await
+        }
     }
 }
 
-async fn converse(
-    endpoint: &Endpoint,
-    wire: &Rc<Wire>,
-    request: &ProbeRequest,
-    timeout: Duration,
-) -> Result<(), String> {
+async fn converse(head: Vec<u8>, wire: &Rc<Wire>, request: &ProbeRequest, timeout: Duration) -> Result<(), String> {
     let outgoing = outgoing(&request.method, timeout);
-    let head = render(endpoint, request).map_err(|e| e.to_string())?;
     let sender = Sender::new(Rc::clone(wire), head, Body::Empty, Framing::Empty, timeout);
     let mut flight = Flight::new(wire, sender, None, Instant::now());
     let answer = flight.answer(&outgoing).await.map_err(|fault| fault.cause.to_string())?;
@@ -172,13 +173,11 @@ async fn converse(
     }
 }
 
-fn render(endpoint: &Endpoint, request: &ProbeRequest) -> std::io::Result<Vec<u8>> {
-    let mut head = Sender::head_buffer();
+fn render(endpoint: &Endpoint, request: &ProbeRequest, head: &mut Vec<u8>) -> std::io::Result<()> {
     let host = request.host.as_ref().unwrap_or(&endpoint.authority);
     write!(head, "{} {} HTTP/1.1\r\nhost: ", request.method, request.path)?;
     head.extend_from_slice(host.as_bytes());
-    write!(head, "\r\nuser-agent: rsp\r\naccept: */*\r\nconnection: close\r\n\r\n")?;
-    Ok(head)
+    write!(head, "\r\nuser-agent: rsp\r\naccept: */*\r\nconnection: close\r\n\r\n")
 }
 
 /// What the codec needs to know; nothing of it is a client's.

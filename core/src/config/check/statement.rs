@@ -71,7 +71,23 @@ impl Checker<'_> {
             let place = file.statements.first().map_or(Span::default(), |made| made.span);
             self.reader.error(place, "no `listen`: nothing would be served", "add: listen \"127.0.0.1:8080\"");
         }
+        self.somebody_is_believed(&statements);
         statements
+    }
+
+    /// A header of the PROXY protocol counts from peers in `trust` only.
+    fn somebody_is_believed(&mut self, statements: &Statements) {
+        for (listener, span) in statements.listeners.iter().filter(|(listener, _)| listener.proxy_protocol) {
+            let (anybody, who) = match &listener.address {
+                Address::Unix(_) => (statements.trust.unix, "trust { \"unix\" }"),
+                Address::Tcp(_) => (!statements.trust.nets.is_empty(), "for example trust { \"10.0.0.0/8\" }"),
+            };
+            if !anybody {
+                let message =
+                    format!("`proxy_protocol` of `listen` {} needs a `trust`: whose header counts", listener.address);
+                self.reader.error(*span, message, who);
+            }
+        }
     }
 
     fn statement(&mut self, made: &Made, statements: &mut Statements) {
@@ -162,7 +178,8 @@ impl Checker<'_> {
         }
         let mode = settings.mode("mode").unwrap_or_default();
         let backlog = settings.integer("backlog").and_then(|length| u32::try_from(length).ok()).unwrap_or_default();
-        listeners.push((Listener { address, mode, backlog }, span));
+        let proxy_protocol = settings.bool("proxy_protocol");
+        listeners.push((Listener { address, mode, backlog, proxy_protocol }, span));
     }
 
     fn name_server(&mut self, address: Option<&Setting<'_>>, span: Span, servers: &mut Vec<SocketAddr>) {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Checker, balance::queue};
 use crate::config::{
     address::{self, AddressError},
-    checked::{Balance, Endpoint, EndpointAddress, Outlier, Retry, Upstream},
+    checked::{Balance, Endpoint, EndpointAddress, Outlier, ProxyProtocol, Retry, Upstream},
     diagnostic::Diagnostic,
     nearest::nearest,
     options,
@@ -175,6 +175,11 @@ impl Checker<'_> {
             keepalive: settings.integer("keepalive").and_then(|count| usize::try_from(count).ok())?,
             keepalive_timeout: settings.duration("keepalive_timeout")?,
             retry: retry(settings.table("retry").unwrap_or(&none), None)?,
+            proxy_protocol: match settings.text("proxy_protocol") {
+                Some("v1") => Some(ProxyProtocol::V1),
+                Some(_) => Some(ProxyProtocol::V2),
+                None => None,
+            },
         })
     }
 

@@ -38,6 +38,17 @@ pub struct Upstream {
     pub keepalive_timeout: Duration,
     /// Second attempts.
     pub retry: Retry,
+    /// The header that each connection begins with; such connections are not kept, as each is one client's.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// One address of an upstream.

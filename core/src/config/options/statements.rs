@@ -55,9 +55,9 @@ const LISTEN: Constructor = statement(
         "proxy_protocol",
         Type::Bool,
         Literal::Bool(false),
-        "A PROXY protocol header is mandatory, and the peer must be in `trust`.",
-    )
-    .later(),
+        "Every connection begins with a header of the PROXY protocol, version 1 or 2, which says whose it is. Who is not \
+         in `trust`, and who sends no such header, is closed.",
+    ),
     opt(
         "tcp",
         Type::Other("a `tunnel`", "Handler"),

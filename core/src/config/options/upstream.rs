@@ -70,7 +70,7 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
     opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share."),
     opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints.").later(),
     opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints.").later(),
-    opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Sends a PROXY protocol header.").later(),
+    opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Each connection begins with a header of the PROXY protocol, which says whose it is; so it serves one client, and is not kept."),
     opt(
         "resolve",
         Type::Choice(&[word("ttl")]),

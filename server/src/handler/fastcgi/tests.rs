@@ -29,6 +29,7 @@ fn spec(root: Option<(&std::path::Path, bool)>) -> config::Fastcgi {
         keepalive: 0,
         keepalive_timeout: Duration::from_secs(1),
         retry: config::Retry { tries: 1, budget: 0.0 },
+        proxy_protocol: None,
     };
     config::Fastcgi {
         upstream: Arc::new(upstream),

@@ -299,6 +299,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         Peer::Unix => None,
     };
     let wire = Rc::clone(&connection.wire);
+    let scheme = wire.scheme();
     let interim = if head.version == Version::HTTP_11 { Interim::Wire(wire) } else { Interim::Never(wire) };
     Box::new(Request {
         head,
@@ -307,7 +308,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         client: Client { ip, peer, trusted },
         id: RequestId::next(),
         received: Instant::now(),
-        scheme: "http",
+        scheme,
         interim,
         user: None,
     })

@@ -1,0 +1,163 @@
+//! The header of the PROXY protocol, versions 1 and 2 (HAProxy's `proxy-protocol.txt`): who is at the other end of a
+//! connection that somebody passes on.
+
+use std::{fmt, net::SocketAddr};
+
+use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader, Tlv};
+
+use crate::config::ProxyProtocol;
+
+/// Bytes of a header: room for every known field, and for those of others.
+pub const HEADER_MAX: usize = 4096;
+
+/// How version 1 and version 2 begin.
+const SIGNATURES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
+
+/// What a header states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// The client's end and the one that it came to; None: the sender speaks for itself, or does not know.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// Whether the client came by TLS.
+    pub is_tls: bool,
+}
+
+/// What came is no header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no header of the PROXY protocol")
+    }
+}
+
+/// The header that `bytes` begin with, and its length; None: more of it must come.
+///
+/// # Errors
+/// What can't become a header any more, or only one of more than [`HEADER_MAX`] bytes.
+pub fn read(bytes: &[u8]) -> Result<Option<(Stated, usize)>, Malformed> {
+    let may_begin = |signature: &&[u8]| bytes.starts_with(signature) || signature.starts_with(bytes);
+    if !SIGNATURES.iter().any(may_begin) {
+        return Err(Malformed);
+    }
+    let config = ParseConfig { include_tlvs: true, allow_v1: true, allow_v2: true };
+    match ProxyHeader::parse(bytes, config) {
+        Ok((header, length)) if length <= HEADER_MAX => {
+            let fields = header.tlvs().collect::<Result<Vec<_>, _>>().map_err(|_| Malformed)?;
+            let is_tls = fields.iter().any(|field| matches!(field, Tlv::Ssl(tls) if tls.client_ssl()));
+            let ends = header.proxied_address().map(|address| (address.source, address.destination));
+            Ok(Some((Stated { ends, is_tls }, length)))
+        }
+        Err(Error::BufferTooShort) if bytes.len() < HEADER_MAX => Ok(None),
+        _ => Err(Malformed),
+    }
+}
+
+/// The header for a connection between these ends; without them, for one of the sender's own.
+pub fn write(version: ProxyProtocol, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+    let header = match ends.map(same_family) {
+        Some((source, destination)) => ProxyHeader::with_address(ProxiedAddress::stream(source, destination)),
+        None => ProxyHeader::with_local(),
+    };
+    let written = match version {
+        ProxyProtocol::V1 => header.encode_v1(out),
+        ProxyProtocol::V2 => header.encode_v2(out),
+    };
+    debug_assert!(written.is_ok(), "two addresses of one family, and room for them");
+}
+
+/// A header has both addresses in one family.
+fn same_family((source, destination): (SocketAddr, SocketAddr)) -> (SocketAddr, SocketAddr) {
+    let mapped = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+        v6 @ SocketAddr::V6(_) => v6,
+    };
+    match source.is_ipv4() == destination.is_ipv4() {
+        true => (source, destination),
+        false => (mapped(source), mapped(destination)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ends(source: &str, destination: &str) -> Option<(SocketAddr, SocketAddr)> {
+        Some((source.parse().unwrap(), destination.parse().unwrap()))
+    }
+
+    fn written(version: ProxyProtocol, ends: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(version, ends, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_header_reads_as_it_was_written_and_every_beginning_of_it_waits_for_more() {
+        for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+            for ends in [ends("192.0.2.1:51234", "192.0.2.2:443"), ends("[2001:db8::1]:1", "[2001:db8::2]:65535"), None]
+            {
+                let mut bytes = written(version, ends);
+                let length = bytes.len();
+                for end in 0..length {
+                    assert_eq!(read(&bytes[..end]), Ok(None), "{version:?} {ends:?} {end}");
+                }
+                bytes.extend_from_slice(b"GET / HTTP/1.1\r\n");
+                assert_eq!(read(&bytes), Ok(Some((Stated { ends, is_tls: false }, length))), "{version:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_two_families_become_those_of_one() {
+        let mixed = ends("192.0.2.1:5", "[2001:db8::2]:6");
+        for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+            let (stated, _) = read(&written(version, mixed)).unwrap().unwrap();
+            assert_eq!(stated.ends, ends("[::ffff:192.0.2.1]:5", "[2001:db8::2]:6"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_known_with_its_first_wrong_byte() {
+        for wrong in [&b"G"[..], b"\r\n\r\n\0\r\nQUIX", b"PROXY\t", b"\x16\x03\x01", b"proxy TCP4"] {
+            assert_eq!(read(wrong), Err(Malformed), "{wrong:?}");
+        }
+        for line in ["PROXY TCP4 1.2.3.4 5.6.7.8 1 99999\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n", "PROXY UDP4 x\r\n     "] {
+            assert_eq!(read(line.as_bytes()), Err(Malformed), "{line}");
+        }
+        let endless = [b"PROXY TCP4 ".as_slice(), &[b'1'; 120]].concat();
+        assert_eq!(read(&endless), Err(Malformed));
+    }
+
+    #[test]
+    fn tls_is_what_the_sender_says_of_it() {
+        let tls = |client: bool| {
+            let address = ProxiedAddress::stream("192.0.2.1:5".parse().unwrap(), "192.0.2.2:6".parse().unwrap());
+            let info = proxy_header::SslInfo::new(client, false, false, 0);
+            let fields = [Tlv::Authority("a.example".into()), Tlv::Ssl(info)];
+            let mut out = Vec::new();
+            ProxyHeader::with_tlvs(Some(address), fields).encode_v2(&mut out).unwrap();
+            read(&out).unwrap().unwrap().0.is_tls
+        };
+        assert!(tls(true) && !tls(false));
+    }
+
+    #[test]
+    fn a_header_that_announces_too_much_is_none() {
+        let mut bytes = written(ProxyProtocol::V2, ends("192.0.2.1:51234", "192.0.2.2:443"));
+        bytes[14..16].copy_from_slice(&u16::MAX.to_be_bytes());
+        bytes.resize(HEADER_MAX, 0);
+        assert_eq!(read(&bytes), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), version: bool) {
+            let begun = [SIGNATURES[usize::from(version)], &bytes].concat();
+            let _ = (read(&bytes), read(&begun));
+        }
+    }
+}
