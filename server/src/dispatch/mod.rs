@@ -274,6 +274,7 @@ impl Worker {
             programs: &self.programs,
             sessions: &self.sessions,
             residents: &self.residents,
+            resolver: self.registry.resolver(),
             engine: &engine,
             site: &route.site.name,
             route: &route.pattern,

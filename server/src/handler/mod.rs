@@ -26,7 +26,7 @@ use crate::{
     process::Programs,
     script::{Engine, Visit},
     session::Sessions,
-    upstream::{Group, Pools, Registry},
+    upstream::{Group, Pools, Registry, Resolver},
 };
 
 /// A handler that is ready to run: checked data with its upstream found.
@@ -73,6 +73,8 @@ pub struct Context<'a> {
     pub sessions: &'a Rc<Sessions>,
     /// Programs that serve all clients.
     pub residents: &'a Arc<exec::Residents>,
+    /// What clients are called.
+    pub resolver: &'a Resolver,
     /// The functions of the request's config.
     pub engine: &'a Option<Rc<Engine>>,
     /// The name of the request's site.
