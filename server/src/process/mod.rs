@@ -13,7 +13,7 @@ mod spawner;
 
 pub use self::{
     environment::{Environment, Told, environment},
-    errors::{Listener, log_errors},
+    errors::{Lines, Listener, log_errors},
     places::{Place, Places},
     programs::{Order, Process, Programs},
     script::{Script, find},

@@ -80,12 +80,16 @@ impl Cgi {
             [] => Cow::Borrowed(&[][..]),
             info => Cow::Owned([spec.folder.as_os_str().as_bytes(), info].concat()),
         };
+        let remote_host = match request.client.ip {
+            Some(ip) if spec.reverse_lookup => context.resolver.name_of(ip).await,
+            _ => None,
+        };
         let told = Told {
             script_name: &script.name,
             path_info: &script.info,
             path_translated: &translated,
             content_length: length,
-            remote_host: None,
+            remote_host: remote_host.as_deref(),
         };
         let order = Order {
             program: &script.path,
