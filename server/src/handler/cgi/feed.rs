@@ -19,11 +19,8 @@ pub enum Waits {
     Over,
     /// The client has to send; its time-out is the body's own.
     Client,
-    /// The program has to take what is here. `moved`: it took something, this time.
-    Program {
-        /// Whether bytes were taken.
-        moved: bool,
-    },
+    /// The program has to take what is here.
+    Program,
 }
 
 impl Feed {
@@ -32,23 +29,23 @@ impl Feed {
         Self(input.map(|input| (input, body)))
     }
 
-    /// Moves what can be moved.
+    /// Moves what can be moved; also whether the program took anything.
     ///
     /// # Errors
     /// The client's: it sends no more, or what is no body.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Result<Waits, Fault> {
-        let Some((input, body)) = &mut self.0 else { return Ok(Waits::Over) };
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Result<(Waits, bool), Fault> {
         let mut moved = false;
+        let Some((input, body)) = &mut self.0 else { return Ok((Waits::Over, moved)) };
         loop {
             if body.chunk().is_empty() {
                 match body.poll_chunk(cx)? {
-                    Poll::Pending => return Ok(Waits::Client),
+                    Poll::Pending => return Ok((Waits::Client, moved)),
                     Poll::Ready(true) => {}
                     Poll::Ready(false) => break,
                 }
             }
             if input.poll_write_ready(cx).is_pending() {
-                return Ok(Waits::Program { moved });
+                return Ok((Waits::Program, moved));
             }
             match input.try_write(body.chunk()) {
                 Ok(n) => {
@@ -61,7 +58,7 @@ impl Feed {
             }
         }
         self.0 = None;
-        Ok(Waits::Over)
+        Ok((Waits::Over, moved))
     }
 
     /// Closes the program's input, whatever is still to come.

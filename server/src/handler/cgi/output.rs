@@ -72,7 +72,7 @@ impl Output {
                 self.program = None;
                 return Poll::Ready(Ok(false));
             }
-            match ready!(program.poll_read(cx, 0))? {
+            match ready!(program.poll_more(cx))? {
                 0 if self.left.is_some() => {
                     let cause = "it said less than its Content-Length";
                     return Poll::Ready(Err(Fault::new(Kind::UpstreamCut, cause)));

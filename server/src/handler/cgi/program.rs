@@ -90,6 +90,7 @@ impl Program {
             if let Some(end) = cgi::head_end(said.filled(), *searched) {
                 let head = cgi::parse_head(&said.filled()[..end], &HEAD_LIMITS);
                 said.consume(end);
+                self.clock.deadline = None;
                 return Poll::Ready(head.map_err(|e| Fault::new(Kind::UpstreamMalformed, e.to_string())));
             }
             *searched = said.filled().len();
@@ -107,13 +108,17 @@ impl Program {
         Fault::new(Kind::UpstreamDead, format!("it ended {begun} head{status}{last}"))
     }
 
-    /// Reads more of what it says, with room for `capacity` bytes at least; 0 at the end. Meanwhile its input and its
-    /// standard error go on.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, capacity: usize) -> Poll<Result<usize, Fault>> {
+    /// Reads more of what it says behind its head; 0 at the end. Each read is a step.
+    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        let read = ready!(self.poll_read(cx, self.capacity));
+        self.clock.deadline = None;
+        Poll::Ready(read)
+    }
+
+    /// Reads with room for `capacity` bytes; 0 at the end. Meanwhile its input and its standard error go on.
+    fn poll_read(&mut self, cx: &mut Context<'_>, capacity: usize) -> Poll<Result<usize, Fault>> {
         let waits = self.drive(cx)?;
-        let read = poll_read(&self.output, &mut self.said, self.capacity.max(capacity), cx);
-        if let Poll::Ready(read) = read {
-            self.clock.deadline = None;
+        if let Poll::Ready(read) = poll_read(&self.output, &mut self.said, capacity, cx) {
             // What it wrote before its last output is here by now.
             self.errors.poll(cx)?;
             return Poll::Ready(read.map_err(|e| Fault::new(Kind::UpstreamCut, e.to_string())));
@@ -128,8 +133,7 @@ impl Program {
             Waits::Over if self.client.as_ref().is_some_and(is_gone) => {
                 return Poll::Ready(Err(Fault::new(Kind::ClientGone, "the client went away before the end")));
             }
-            Waits::Over => self.clock.poll(cx, false),
-            Waits::Program { moved } => self.clock.poll(cx, moved),
+            Waits::Over | Waits::Program => self.clock.poll(cx),
         };
         is_late.map(|()| Err(Fault::new(Kind::UpstreamSlow, "it neither reads nor says more in time")))
     }
@@ -137,7 +141,11 @@ impl Program {
     /// Lets its input and its standard error go on.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Result<Waits, Fault> {
         self.errors.poll(cx)?;
-        self.feed.poll(cx)
+        let (waits, moved) = self.feed.poll(cx)?;
+        if moved {
+            self.clock.deadline = None;
+        }
+        Ok(waits)
     }
 
     /// Waits until it has taken the whole body, or takes no more of it.
@@ -146,7 +154,7 @@ impl Program {
             Waits::Over => Poll::Ready(Ok(())),
             Waits::Client => Poll::Pending,
             // It has answered, so that the rest is not worth an error.
-            Waits::Program { moved } => self.clock.poll(cx, moved).map(Ok),
+            Waits::Program => self.clock.poll(cx).map(Ok),
         }
     }
 
@@ -164,7 +172,7 @@ impl Program {
                 (Err(e), _) => Err(Fault::new(Kind::UpstreamCut, e.to_string())),
             });
         }
-        self.clock.poll(cx, false).map(Ok)
+        self.clock.poll(cx).map(Ok)
     }
 
     /// The fault with the name of the program.
@@ -181,6 +189,7 @@ impl Program {
     /// is let to end as any other.
     pub fn leave(mut self, at_most: Duration) {
         self.feed.end();
+        self.said = None;
         tokio::task::spawn_local(async move {
             let silent = poll_fn(|cx| {
                 loop {
@@ -199,11 +208,8 @@ impl Program {
 }
 
 impl Clock {
-    /// Ready when nothing has `moved` for too long.
-    fn poll(&mut self, cx: &mut Context<'_>, moved: bool) -> Poll<()> {
-        if moved {
-            self.deadline = None;
-        }
+    /// Ready when the present wait is too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.timeout);
         self.timer.poll(cx, deadline)
     }
