@@ -15,8 +15,9 @@ impl Bin {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// With a program in `sh`.
+    /// With a program in `sh`, where `HEAD;` writes a head.
     fn sh(self, name: &str, text: &str) -> Self {
+        let text = text.replace("HEAD;", "echo Content-Type: text/plain; echo;");
         self.program(name, &format!("#!/bin/sh\n{text}\n"))
     }
 
@@ -193,7 +194,7 @@ fn a_client_and_a_program_may_take_turns_within_one_request() {
 
 #[test]
 fn a_program_that_reads_nothing_answers_all_the_same() {
-    let bin = Bin::new().sh("a", "echo Content-Length: 2; echo; printf ok").sh("cat", "echo; exec cat");
+    let bin = Bin::new().sh("a", "echo Content-Length: 2; echo; printf ok").sh("cat", "HEAD; exec cat");
     let rsp = bin.serve("", "");
     let mut client = rsp.client();
     client.send("POST /cgi-bin/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
@@ -214,7 +215,7 @@ fn a_program_that_reads_nothing_answers_all_the_same() {
 
 #[test]
 fn a_client_that_sends_too_slowly_is_told_so_and_its_program_ends() {
-    let bin = Bin::new().sh("a", "echo $$ >process; cat >/dev/null; echo; echo");
+    let bin = Bin::new().sh("a", "echo $$ >process; cat >/dev/null; HEAD; echo");
     let rsp = bin.serve("", "limits = { body_timeout = \"200ms\" }");
     let mut client = rsp.client();
     let answer = client.request("POST /cgi-bin/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
@@ -233,7 +234,7 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
         .sh("file", "echo 'Location: /files/a.txt'; echo")
         .sh("circle", "echo 'Location: /cgi-bin/circle'; echo; echo x >>rounds")
         .sh("bad", "echo 'Location: /a b'; echo")
-        .sh("show", "echo; echo $REQUEST_METHOD $PATH_INFO $QUERY_STRING \"[$CONTENT_LENGTH$CONTENT_TYPE]\" $HTTP_X_A");
+        .sh("show", "HEAD; echo $REQUEST_METHOD $PATH_INFO $QUERY_STRING \"[$CONTENT_LENGTH$CONTENT_TYPE]\" $HTTP_X_A");
     let routes =
         "[\"/denied/*\"] = { deny { \"0.0.0.0/0\" }, reply(200, \"in\") }, [\"/files/*\"] = files \"$BIN/../files\"";
     fs::create_dir(bin.0.path().join("files")).unwrap();
@@ -264,7 +265,7 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
 
 #[test]
 fn what_is_no_program_is_refused_with_its_reason() {
-    let bin = Bin::new().sh("nph-a", "echo HTTP/1.1 200 OK; echo").sh("folder/a", "echo; echo $#").sh("dead", "");
+    let bin = Bin::new().sh("nph-a", "echo HTTP/1.1 200 OK; echo").sh("folder/a", "HEAD; echo $#").sh("dead", "");
     fs::write(bin.path("plain"), "#!/bin/sh\n").unwrap();
     fs::write(bin.path("dead"), "#!/nowhere/interpreter\n").unwrap();
     let rsp = bin.serve("", "[\"/other/*\"] = cgi { \"$BIN\", otherwise = reply(200, \"other\") }");
@@ -295,10 +296,10 @@ fn what_is_no_program_is_refused_with_its_reason() {
 
 #[test]
 fn nothing_outside_of_the_folder_ever_runs() {
-    let bin = Bin::new().sh("inside", "echo; echo inside").sh("folder/a", "echo; echo a");
+    let bin = Bin::new().sh("inside", "HEAD; echo inside").sh("folder/a", "HEAD; echo a");
     let outside = bin.0.path().join("outside");
-    let bin = bin.sh("../outside", "touch \"$(dirname \"$0\")/ran\"; echo; echo outside");
-    let bin = bin.sh("../away/outside", "touch \"$(dirname \"$0\")/../ran\"; echo; echo outside");
+    let bin = bin.sh("../outside", "touch \"$(dirname \"$0\")/ran\"; HEAD; echo outside");
+    let bin = bin.sh("../away/outside", "touch \"$(dirname \"$0\")/../ran\"; HEAD; echo outside");
     std::os::unix::fs::symlink(&outside, bin.path("link")).unwrap();
     std::os::unix::fs::symlink("../outside", bin.path("relative")).unwrap();
     std::os::unix::fs::symlink(bin.0.path().join("away"), bin.path("away")).unwrap();
@@ -378,7 +379,7 @@ fn fields_of_the_connection_are_dropped_and_a_body_may_look_like_a_head() {
 #[test]
 fn a_head_s_answer_has_no_body_and_its_program_comes_to_its_end() {
     let script = "echo Content-Length: 5; echo; printf 12345; sleep 0.4; echo done >done";
-    let bin = Bin::new().sh("a", script).sh("b", "echo; echo body");
+    let bin = Bin::new().sh("a", script).sh("b", "HEAD; echo body");
     let rsp = bin.serve("", "");
     let mut client = rsp.client();
     let head = client.request("HEAD /cgi-bin/a HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -398,8 +399,8 @@ fn a_body_is_as_long_as_stated_or_cut() {
         .sh("long", "echo Content-Length: 4; echo; printf '1234HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\nEVIL'")
         .sh("late", "echo Content-Length: 4; echo; printf 1234; sleep 0.2; echo EVIL")
         .sh("exact", "echo Content-Length: 4; echo; printf 12; sleep 0.1; printf 34")
-        .sh("killed", "echo; echo begun; kill -9 $$")
-        .sh("fails", "echo; echo whole; exit 1");
+        .sh("killed", "HEAD; echo begun; kill -9 $$")
+        .sh("fails", "HEAD; echo whole; exit 1");
     let rsp = bin.serve("", "");
     let mut client = rsp.client();
     client.send("GET /cgi-bin/short HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -428,8 +429,8 @@ fn a_program_that_says_nothing_in_time_is_ended() {
     let bin = Bin::new()
         .sh("silent", "echo $$ >silent.id; exec sleep 1000")
         .sh("stubborn", "trap '' INT TERM; echo $$ >stubborn.id; while :; do sleep 1; done")
-        .sh("stalls", "echo $$ >stalls.id; echo; echo begun; exec sleep 1000")
-        .sh("stray", "sleep 1000 & echo $! >stray.id; echo; echo begun");
+        .sh("stalls", "echo $$ >stalls.id; HEAD; echo begun; exec sleep 1000")
+        .sh("stray", "sleep 1000 & echo $! >stray.id; HEAD; echo begun");
     let rsp = bin.serve("timeout = \"500ms\"", "");
     for path in ["silent", "stubborn"] {
         assert_eq!(rsp.client().get(&format!("/cgi-bin/{path}")).status, 504);
@@ -449,8 +450,8 @@ fn a_program_that_says_nothing_in_time_is_ended() {
 fn a_program_ends_when_its_client_is_gone() {
     let bin = Bin::new()
         .sh("before", "echo $$ >before.id; exec sleep 1000")
-        .sh("within", "echo $$ >within.id; echo; echo begun; exec sleep 1000")
-        .sh("flood", "echo $$ >flood.id; echo; exec yes");
+        .sh("within", "echo $$ >within.id; HEAD; echo begun; exec sleep 1000")
+        .sh("flood", "echo $$ >flood.id; HEAD; exec yes");
     let rsp = bin.serve("", "");
     for path in ["before", "within", "flood"] {
         for resets in [false, true] {
@@ -471,7 +472,7 @@ fn a_program_ends_when_its_client_is_gone() {
 
 #[test]
 fn one_request_more_than_there_may_be_processes_is_429() {
-    let bin = Bin::new().sh("a", "echo; echo begun; read line; echo $line");
+    let bin = Bin::new().sh("a", "HEAD; echo begun; read line; echo $line");
     let rsp = bin.serve("processes_max = 2", "");
     let held = [(); 2].map(|()| {
         let mut client = rsp.client();
@@ -492,7 +493,7 @@ fn one_request_more_than_there_may_be_processes_is_429() {
 #[test]
 fn what_a_program_complains_of_is_in_the_log_within_bounds() {
     let bin = Bin::new()
-        .sh("a", "echo first >&2; echo; echo body; printf second >&2")
+        .sh("a", "echo first >&2; HEAD; echo body; printf second >&2")
         .python("flood", "while True: sys.stderr.write('x' * 65536)");
     let rsp = bin.serve("", "");
     assert_eq!(rsp.client().get("/cgi-bin/a").text(), "body\n");
@@ -505,7 +506,7 @@ fn what_a_program_complains_of_is_in_the_log_within_bounds() {
 
 #[test]
 fn a_reload_lets_a_request_finish_on_the_program_that_it_found() {
-    let bin = Bin::new().sh("a", "echo; echo begun; read line; echo $line");
+    let bin = Bin::new().sh("a", "HEAD; echo begun; read line; echo $line");
     let mut rsp = bin.serve("", "");
     let mut client = rsp.client();
     client.send("POST /cgi-bin/a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");

@@ -90,6 +90,7 @@ impl Cgi {
             path_translated: &translated,
             content_length: length,
             remote_host: remote_host.as_deref(),
+            has_host: true,
         };
         let order = Order {
             program: &script.path,
