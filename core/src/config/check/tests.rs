@@ -3,6 +3,7 @@
 mod auth;
 mod channels;
 mod filters;
+mod programs;
 mod routes;
 mod sites;
 mod statements;
