@@ -24,6 +24,16 @@ pub enum Takes {
     Count(&'static str),
 }
 
+impl Takes {
+    /// As the help shows it behind the name.
+    pub fn value(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Text(value) | Self::Number(value) | Self::Count(value) => format!("={value}"),
+        }
+    }
+}
+
 /// What a command line says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Given {
@@ -183,11 +193,7 @@ pub fn help(table: &[Flag]) -> String {
     const WIDTH: usize = 72;
     let mut out = String::new();
     for Flag { name, takes, help } in table {
-        let value = match takes {
-            Takes::Nothing => String::new(),
-            Takes::Text(value) | Takes::Number(value) | Takes::Count(value) => format!("={value}"),
-        };
-        out.push_str(&format!("  --{name}{value}\n"));
+        out.push_str(&format!("  --{name}{}\n", takes.value()));
         let mut line = String::new();
         for word in help.split(' ') {
             if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {

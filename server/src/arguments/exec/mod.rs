@@ -10,6 +10,8 @@ use std::{
     process::ExitCode,
 };
 
+#[cfg(test)]
+pub use self::table::FLAGS;
 use super::{
     Task, USAGE,
     flags::{self, Given, Wrong},
