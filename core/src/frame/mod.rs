@@ -3,4 +3,5 @@
 pub mod event_stream;
 pub mod fastcgi;
 pub mod http1;
+pub mod messages;
 pub mod websocket;
