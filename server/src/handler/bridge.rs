@@ -9,7 +9,7 @@ use std::{
 use rsp_core::{balance::InFlight, config};
 use tokio::time::Instant;
 
-use super::{Context, Handler};
+use super::{Context, Handler, Unanswered};
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
@@ -30,7 +30,7 @@ pub struct Bridge {
 
 impl Bridge {
     /// Answers a request.
-    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         let talk = &self.spec.talk;
         let asked = session::asked(&request);
         if asked != Asked::Other
@@ -41,11 +41,14 @@ impl Bridge {
         match asked {
             Asked::WebSocket | Asked::Events => {}
             Asked::Head => return Ok(session::head(&request, talk)),
-            Asked::Post => return session::post(request, talk, context.sessions).await,
+            Asked::Post => return Ok(session::post(request, talk, context.sessions).await?),
             Asked::Other => {
                 return match &self.otherwise {
                     Some(handler) => Box::pin(handler.run(request, context)).await,
-                    None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.upstream.name))),
+                    None => {
+                        let cause = format!("{} talks by WebSocket", self.spec.upstream.name);
+                        Err(Fault::new(Kind::NotFound, cause).into())
+                    }
                 };
             }
         }
