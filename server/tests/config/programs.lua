@@ -14,6 +14,5 @@ site "*" {
   ["/l"] = exec { "cat", origins = { "https://Example.com", "https://a.example:x", "http://", "a b" } },
   ["/m"] = exec { "cat", origins = "*", origin_required = true },
   ["/n"] = exec { "cat", otherwise = "files" },
-  ["/o"] = exec { "cat", otherwise = compres() },
   ["/p"] = exec { "cat", 7 },
 }
