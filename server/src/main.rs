@@ -33,6 +33,9 @@ use arguments::Task;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = process::serve(std::env::args_os().skip(1)) {
+        return ExitCode::from(code);
+    }
     observe::messages();
     let code = match arguments::parse(std::env::args_os()) {
         Ok(Task::Run { origin, watch }) => boot::run(origin, watch),
