@@ -6,6 +6,7 @@
 //! nobody's any more.
 
 mod environment;
+mod errors;
 mod identity;
 mod line;
 mod packet;
@@ -22,6 +23,7 @@ use identity::Identity;
 
 pub use self::{
     environment::{Environment, Told, environment},
+    errors::{Listener, log_errors},
     places::{Place, Places},
     programs::{Order, Process, Programs, Running},
     script::{Script, find},
