@@ -60,7 +60,8 @@ impl Bin {
 /// What one program answers.
 #[track_caller]
 fn answered(script: &str) -> Response {
-    Bin::new().sh("a", script).serve("", "").client().get("/cgi-bin/a")
+    let bin = Bin::new().sh("a", script);
+    bin.serve("", "").client().get("/cgi-bin/a")
 }
 
 /// Waits until no process has this number any more.
@@ -181,7 +182,8 @@ fn a_program_waits_for_a_client_that_reads_nothing() {
 fn a_client_and_a_program_may_take_turns_within_one_request() {
     let text = "print('Content-Type: text/plain\\n', flush=True)\n\
                 for line in sys.stdin: print('got', line, end='', flush=True)";
-    let rsp = Bin::new().python("a", text).serve("", "");
+    let bin = Bin::new().python("a", text);
+    let rsp = bin.serve("", "");
     let mut client = rsp.client();
     client.send("POST /cgi-bin/a HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
     assert_eq!(client.read_head().start, "HTTP/1.1 200 OK");
@@ -351,7 +353,8 @@ fn an_answer_without_a_head_is_502_and_the_log_says_why() {
         ("printf 'A: '; head -c 70000 /dev/zero | tr '\\0' a; echo; echo", "too large"),
         ("printf 'A: b\\rC: d\\n\\n'", "no field"),
     ] {
-        let rsp = Bin::new().sh("a", script).serve("", "");
+        let bin = Bin::new().sh("a", script);
+        let rsp = bin.serve("", "");
         assert_eq!(rsp.client().get("/cgi-bin/a").status, 502, "{script}");
         let line = rsp.wait_for_line(SOON, |line| line.contains("502: a: "));
         assert!(line.contains(word), "{script}: {line}");
@@ -367,7 +370,8 @@ fn fields_of_the_connection_are_dropped_and_a_body_may_look_like_a_head() {
     assert_eq!((answer.header("x-b"), answer.header("x-c"), answer.header("upgrade")), (None, Some("1"), None));
     assert_eq!((answer.header("status"), answer.header("transfer-encoding")), (None, Some("chunked")));
     for (script, status) in [("echo Status: 204; echo; echo body", 204), ("echo Status: 304; echo; echo body", 304)] {
-        let rsp = Bin::new().sh("a", script).serve("", "");
+        let bin = Bin::new().sh("a", script);
+        let rsp = bin.serve("", "");
         let mut client = rsp.client();
         for _ in 0..2 {
             let answer = client.get("/cgi-bin/a");

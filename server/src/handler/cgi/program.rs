@@ -191,19 +191,21 @@ impl Program {
         self.feed.end();
         self.said = None;
         tokio::task::spawn_local(async move {
-            let silent = poll_fn(|cx| {
-                loop {
-                    self.errors.poll(cx)?;
-                    let read = ready!(poll_read(&self.output, &mut self.said, self.capacity, cx));
-                    self.said = None;
-                    if !matches!(read, Ok(1..)) {
-                        return Poll::Ready(Ok::<_, Fault>(()));
-                    }
-                }
-            });
             // Nobody is told any more: it has answered, and the ladder ends it whatever it did.
-            let _ = tokio::time::timeout(at_most, silent).await;
+            let _ = tokio::time::timeout(at_most, poll_fn(|cx| self.poll_silence(cx))).await;
         });
+    }
+
+    /// Ready when it has nothing more to say; what it says until then is dropped.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let complained = self.errors.poll(cx);
+            let read = ready!(poll_read(&self.output, &mut self.said, self.capacity, cx));
+            self.said = None;
+            if complained.is_err() || !matches!(read, Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
