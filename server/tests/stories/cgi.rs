@@ -106,6 +106,7 @@ fn a_script_of_other_servers_runs_as_it_is() {
         "SCRIPT_NAME=/cgi-bin/dir/env",
         "PATH_INFO=/in fo/x",
         &format!("PATH_TRANSLATED={folder}/in fo/x"),
+        &format!("SCRIPT_FILENAME={folder}/dir/env"),
         "QUERY_STRING=q+r",
         "REMOTE_ADDR=127.0.0.1",
         "HTTP_X_OWN=a b",
@@ -113,6 +114,11 @@ fn a_script_of_other_servers_runs_as_it_is() {
         "OWN=its own",
     ] {
         assert!(lines.contains(&line), "{line}: {text}");
+    }
+    // No path can add a variable, or a line that looks like one.
+    for path in ["x%00EVIL=1", "x%0AEVIL=1", "x%0d%0aEVIL=1"] {
+        let answer = rsp.client().get(&format!("/cgi-bin/dir/env/{path}"));
+        assert!(!answer.text().lines().any(|line| line.starts_with("EVIL")), "{}", answer.text());
     }
     assert!(!text.contains("evil") && !text.contains("EVIL") && !text.contains("HTTP_PROXY"), "{text}");
 }

@@ -1,10 +1,6 @@
 //! What a program writes to its standard error, in the log.
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    task::{Context, Poll},
-};
+use std::{cell::RefCell, rc::Rc, task::Context};
 
 use tokio::net::unix::pipe;
 
@@ -20,11 +16,14 @@ const ERRORS_MAX: u64 = 16 << 20;
 /// Bytes that are read at once.
 const PIECE: usize = 4 << 10;
 
+/// Takes a line.
+type Show = Box<dyn FnMut(&str)>;
+
 /// A program's standard error.
 pub struct Errors {
     /// None after its end.
     pipe: Option<pipe::Receiver>,
-    lines: Lines<Box<dyn FnMut(&str)>>,
+    lines: Lines<Show>,
     /// The last line that says something.
     last: Rc<RefCell<String>>,
     taken: u64,
@@ -50,7 +49,7 @@ impl Errors {
     /// `UpstreamMalformed`: more came than anybody would read.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
         while let Some(pipe) = &self.pipe {
-            if let Poll::Pending = pipe.poll_read_ready(cx) {
+            if pipe.poll_read_ready(cx).is_pending() {
                 return Ok(());
             }
             let mut piece = [0; PIECE];

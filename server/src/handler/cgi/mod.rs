@@ -92,10 +92,15 @@ impl Cgi {
             remote_host: remote_host.as_deref(),
             has_host: true,
         };
+        let mut environment = environment(request, &told, &spec.command);
+        // Not of RFC 3875, but of every server since: interpreters that a `#!` names look for their script there.
+        if spec.command.env.iter().all(|(name, _)| name != "SCRIPT_FILENAME") {
+            environment.add("SCRIPT_FILENAME", script.path.as_os_str().as_bytes());
+        }
         let order = Order {
             program: &script.path,
             arguments: &[],
-            environment: environment(request, &told, &spec.command),
+            environment,
             folder: script.path.parent().unwrap_or(FilePath::new("/")),
             command: &spec.command,
             close: Duration::ZERO,
