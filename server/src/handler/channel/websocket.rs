@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     message::{Lead, Line, Request, Response},
-    session::{CLOSING, Handshake, Incoming, part},
+    session::{CLOSING, DISCARDED_MAX, Handshake, Incoming, part},
     stream::{Buffer, Outbox},
 };
 
@@ -237,5 +237,5 @@ async fn close(outbox: &Outbox, end: End) {
     if !matches!(flushed, Ok(Ok(()))) {
         return outbox.wire().reset_on_close();
     }
-    part(outbox.wire(), must_wait, until).await;
+    part(outbox.wire(), must_wait, until, DISCARDED_MAX).await;
 }
