@@ -102,7 +102,7 @@ fn a_far_side_that_takes_nothing_slows_who_posts_and_few_wait() {
     let mut far = server.accept();
     let session = session(&mut stream);
     let large = "x".repeat(1 << 20);
-    let (answers, answered) = std::sync::mpsc::channel();
+    let (answers, answered) = std::sync::mpsc::sync_channel(40);
     std::thread::scope(|scope| {
         for _ in 0..40 {
             let (rsp, session, large, answers) = (&rsp, &session, &large, answers.clone());
