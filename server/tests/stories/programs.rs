@@ -266,6 +266,31 @@ fn what_a_program_says_on_standard_error_is_in_the_log_and_keeps_nobody_waiting(
 }
 
 #[test]
+fn a_program_that_dies_of_a_signal_is_told_of_unless_the_signal_is_ours() {
+    let rsp =
+        front("", "exec { \"sh\", \"-c\", \"read -r signal; kill -$signal $$; sleep 60\", processes_max = 1 }").start();
+    let mut place = None;
+    let mut next = || {
+        eventually(SOON, || {
+            place = WebSocket::try_open(&rsp.address(), "/", "").ok();
+            place.is_some()
+        });
+        place.take().unwrap()
+    };
+    // It reads no end, so that the ladder has to come to signals.
+    next().send("0");
+    for (signal, name) in [("SEGV", "SIGSEGV"), ("KILL", "SIGKILL")] {
+        let mut ws = next();
+        ws.send(signal);
+        assert_eq!(all(&mut ws), (vec![], 1000));
+        let line = rsp.wait_for_line(SOON, |line| line.contains(name));
+        assert!(line.contains("warn: sh (process ") && line.contains(") died of signal: "), "{line}");
+    }
+    let died = rsp.lines(testkit::Stream::Stderr).iter().filter(|line| line.contains("died of")).count();
+    assert_eq!(died, 2);
+}
+
+#[test]
 fn standard_error_may_go_to_the_client_in_objects() {
     let script = r#"echo "a \"quote\""; read -r x; echo "oh no: $x" >&2; exec 2>&-; read -r x; echo "and on"; cat"#;
     let rsp = front("", &format!("exec {{ \"sh\", \"-c\", [[{script}]], stderr = \"client\" }}")).start();
@@ -311,7 +336,8 @@ fn a_name_of_the_client_is_looked_up_where_that_is_wanted() {
     silent.be_silent(true);
     let told = |names: &NameServer, option: &str| {
         let statements = format!("resolver \"{}\"\ntrust \"127.0.0.0/8\"", names.address());
-        let rsp = front(&statements, &format!("exec {{ \"sh\", \"-c\", \"echo $REMOTE_HOST $REMOTE_ADDR\"{option} }}")).start();
+        let rsp = front(&statements, &format!("exec {{ \"sh\", \"-c\", \"echo $REMOTE_HOST $REMOTE_ADDR\"{option} }}"))
+            .start();
         all(&mut WebSocket::open_with(&rsp.address(), "/", "X-Forwarded-For: 203.0.113.7\r\n")).0
     };
     assert_eq!(told(&names, ", reverse_lookup = true"), ["ann.example 203.0.113.7"]);
