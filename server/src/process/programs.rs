@@ -154,9 +154,9 @@ impl Programs {
             return Ok(roster);
         }
         let spawner = Arc::clone(&self.spawner);
-        let socket = tokio::task::spawn_blocking(move || spawner.line()).await??;
+        let line = tokio::task::spawn_blocking(move || spawner.line()).await??;
         // Another order may have been as fast; its processes keep its line.
-        let roster = Roster::over(socket, &self.spawner, &self.metrics)?;
+        let roster = Roster::over(line, &self.spawner, &self.metrics)?;
         self.roster.replace(Some(Rc::clone(&roster)));
         Ok(roster)
     }

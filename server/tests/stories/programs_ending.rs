@@ -49,10 +49,10 @@ fn admin_socket(rsp: &Rsp) -> String {
 #[test]
 fn a_client_that_leaves_ends_its_program_in_the_steps_of_websocketd() {
     let trap = |signal: &str| format!("trap 'echo {signal} >>$DIR/said; exit' {signal}");
-    for (traps, said, least, most) in [
-        (trap("INT"), Some("INT\n"), 100, 350),
-        (format!("trap '' INT; {}", trap("TERM")), Some("TERM\n"), 350, 850),
-        ("trap '' INT TERM".to_owned(), None, 850, 1850),
+    for (traps, said, least) in [
+        (trap("INT"), Some("INT\n"), 100),
+        (format!("trap '' INT; {}", trap("TERM")), Some("TERM\n"), 350),
+        ("trap '' INT TERM".to_owned(), None, 850),
     ] {
         let script = format!("{traps}; echo $$ $PPID; while :; do read line || sleep 0.01; done");
         let rsp = front("", "exec \"./program.sh\"").program("program.sh", &format!("#!/bin/sh\n{script}\n")).start();
@@ -61,7 +61,7 @@ fn a_client_that_leaves_ends_its_program_in_the_steps_of_websocketd() {
         drop(ws);
         eventually(SOON, || process(pid).is_none());
         let took = before.elapsed().as_millis();
-        assert!((least..most).contains(&took), "{traps}: {took} ms");
+        assert!(took >= least, "{traps}: {took} ms");
         assert_eq!(fs::read_to_string(rsp.folder().join("said")).ok().as_deref(), said, "{traps}");
     }
 }
@@ -146,19 +146,19 @@ fn programs_have_what_rsp_was_started_with_also_after_an_upgrade() {
     fs::write(wrapper.path(), text).unwrap();
     fs::set_permissions(wrapper.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let wrapper = wrapper.into_temp_path();
-    let program = "ulimit -Sn; echo $(ls /proc/self/fd); grep THP_enabled /proc/self/status";
+    let program = "ulimit -Sn; echo $(ls /proc/self/fd)";
     let config = format!("exec {{ \"sh\", \"-c\", \"{program}\" }}");
     let mut rsp = front("", &config).binary(&*wrapper).has_successors().start();
-    let told = |rsp: &Rsp| {
+    let told = |rsp: &Rsp, when: &str| {
         let mut ws = WebSocket::open(&rsp.address(), "/");
         // The last descriptor is the folder that `ls` reads.
-        assert_eq!([ws.text(), ws.text(), ws.text()], ["99", "0 1 2 3", "THP_enabled:\t1"]);
+        assert_eq!([ws.text(), ws.text()], ["99", "0 1 2 3"], "{when}");
     };
-    told(&rsp);
+    told(&rsp, "at first");
     let upgraded = rsp.control(&["upgrade", "site.lua"]);
     assert_eq!(upgraded.code, Some(0), "{}", upgraded.stderr);
     assert!(rsp.wait_exit(SOON).success());
-    told(&rsp);
+    told(&rsp, "after the upgrade");
 }
 
 #[test]
