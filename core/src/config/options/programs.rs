@@ -102,7 +102,8 @@ pub(super) const EXEC: Constructor = handler(
         Type::Choice(FRAMING),
         Literal::Text("lines"),
         "What separates messages on its side: `lines`; `raw` passes bytes on as they come, in binary messages; with \
-         `length` each has its length before it, four bytes, the highest first.",
+         `length` each has its length before it, four bytes, the highest first, and goes to the client as text or binary, as the \
+         client's own last one came (text at first, and binary where it is not UTF-8).",
     ),
     opt(
         "channel",
