@@ -45,5 +45,5 @@ pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
-pub use websocket::{Message, WebSocket};
+pub use websocket::{Message, WebSocket, WebSocketSender};
 pub use wire::{Head, Headers};
