@@ -45,6 +45,8 @@ mod paths;
 mod php;
 mod pool;
 mod programs;
+mod programs_bounds;
+mod programs_console;
 mod programs_ending;
 mod programs_languages;
 mod programs_posting;
