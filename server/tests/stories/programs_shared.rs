@@ -8,7 +8,7 @@ use testkit::{EventStream, Message, Response, Rsp, RspBuilder, Signal, WebSocket
 use super::SOON;
 
 /// A program that is told in Python what to do: what a client says, it runs. `id` is who says it.
-const PUPPET: &str = r#"
+const PUPPET: &str = r#"#!/usr/bin/env python3
 import base64, json, os, signal, struct, sys, time
 events = []
 def say(**object): print(json.dumps(object), flush=True)
@@ -28,7 +28,7 @@ fn puppet(options: &str) -> RspBuilder {
 
 fn config(options: &str) -> String {
     format!(
-        "workers(2)\nlisten \"127.0.0.1:$PORT\"\nadmin {{ listen = \"unix:$DIR/admin.sock\" }}\n\
+        "workers(2)\nlisten \"127.0.0.1:$PORT\"\n\
          site \"*\" {{ [\"/puppet\"] = exec {{ \"python3\", \"puppet.py\", shared = true, {options} }} }}\n"
     )
 }
@@ -204,13 +204,16 @@ fn a_process_that_ends_is_started_again_and_the_clients_stay() {
 
 #[test]
 fn while_no_process_runs_messages_wait_and_it_is_tried_less_and_less_often() {
-    let rsp = puppet("").file("puppet.py", "raise SystemExit(1)").start();
+    let rsp = Rsp::config(&config("").replace("\"python3\", ", "").replace("puppet.py", "./puppet.py"));
+    let rsp = rsp.program("puppet.py", PUPPET).start();
+    let script = rsp.folder().join("puppet.py");
+    std::fs::rename(&script, rsp.folder().join("away.py")).unwrap();
     let mut client = open(&rsp);
     client.send("here('waited')");
     for pause in ["100ms", "200ms", "400ms"] {
         wait_for_line(&rsp, &format!("it is started again in {pause}"));
     }
-    std::fs::write(rsp.folder().join("puppet.py"), PUPPET).unwrap();
+    std::fs::rename(rsp.folder().join("away.py"), script).unwrap();
     assert_eq!(client.text(), "waited");
 }
 
@@ -220,6 +223,7 @@ fn what_the_process_leaves_behind_is_gone_before_the_next_one_starts() {
     let mut client = open(&rsp);
     client.send("import subprocess; here(str(subprocess.Popen(['sleep', '1000']).pid)); os._exit(1)");
     let child = client.text().parse().unwrap();
+    wait_for_line(&rsp, "it is started again in 100ms");
     client.send("here('again')");
     assert_eq!(client.text(), "again");
     assert!(is_gone(child));
@@ -250,13 +254,14 @@ fn a_flood_of_one_client_starves_no_other_and_fills_no_memory() {
     let (mut quiet, mut loud) = (open(&rsp), open(&rsp));
     process(&mut quiet);
     let before = rsp.user_memory();
-    // The program does not read while it sleeps; what is sent fills pipes, sockets and at last the sender's own.
-    quiet.send("time.sleep(3)");
+    // The program does not read; what is sent fills its pipe, our buffers, the sockets and at last the sender's own.
+    quiet.send("while not os.path.exists('go'): time.sleep(0.01)");
     let line = format!("pass # {}", "x".repeat(16 << 10));
     loud.client().socket().set_timeout(Some(Duration::from_secs(1))).unwrap();
     let flood = std::iter::repeat_with(|| loud.try_send(&line)).take(4000).take_while(|sent| sent.is_ok()).count();
     assert!(flood < 4000, "64 MiB went in");
     quiet.send("here('heard')");
+    std::fs::write(rsp.folder().join("go"), "").unwrap();
     assert_eq!(quiet.text(), "heard");
     assert!(rsp.user_memory() < before + (8 << 20), "{} after {before}", rsp.user_memory());
 }
@@ -281,7 +286,7 @@ fn a_program_that_a_reload_removes_ends_and_its_clients_are_told_so() {
     let mut rsp = puppet("").start();
     let mut client = open(&rsp);
     let process = process(&mut client);
-    rsp.rewrite_config("listen \"127.0.0.1:$PORT\"\nadmin { listen = \"unix:$DIR/admin.sock\" }\nsite \"*\" { [\"/\"] = reply(204) }\n");
+    rsp.rewrite_config("listen \"127.0.0.1:$PORT\"\nsite \"*\" { [\"/\"] = reply(204) }\n");
     assert_eq!(rsp.reload().code, Some(0));
     assert!(matches!(client.read(), Message::Close(1001, _)));
     eventually(SOON, || is_gone(process));
@@ -304,9 +309,9 @@ fn a_drain_ends_the_talks_and_then_the_process() {
 /// rsp with a program of a channel at `/clock`; `LINES` in the config stand for its route.
 fn channel(program: &str, options: &str) -> RspBuilder {
     let config = format!(
-        "workers(2)\nlisten \"127.0.0.1:$PORT\"\nadmin {{ listen = \"unix:$DIR/admin.sock\" }}\nsite \"*\" {{\n\
+        "workers(2)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{\n\
          [\"/clock\"] = exec {{ \"python3\", \"program.py\", {options} }},\n\
-         [\"/push\"] = function(request) rsp.publish(\"clock\", \"from a function\") return reply(204) end,\n}}\n"
+         [\"/push\"] = function(request) channel.publish(\"clock\", \"from a function\") return reply(204) end,\n}}\n"
     );
     Rsp::config(&config).file("program.py", program)
 }
@@ -387,7 +392,7 @@ fn a_program_of_a_channel_ends_when_its_route_is_gone() {
     let item = || serde_json::from_str::<Value>(&last()).unwrap()["items"][0]["data"].clone();
     eventually(SOON, || item().is_string());
     let process = item().as_str().unwrap().parse().unwrap();
-    rsp.rewrite_config("listen \"127.0.0.1:$PORT\"\nadmin { listen = \"unix:$DIR/admin.sock\" }\nsite \"*\" { [\"/\"] = reply(204) }\n");
+    rsp.rewrite_config("listen \"127.0.0.1:$PORT\"\nsite \"*\" { [\"/\"] = reply(204) }\n");
     assert_eq!(rsp.reload().code, Some(0));
     eventually(SOON, || is_gone(process));
 }

@@ -55,7 +55,7 @@ impl Exec {
             Asked::WebSocket | Asked::Events => Ok(self.begin(&request, context).await?),
             Asked::Post => Ok(session::post(request, &self.spec.talk, context.sessions).await?),
             Asked::Other if self.spec.console && console::is_for(&request) => Ok(Box::new(console::page())),
-            Asked::Other => match &self.otherwise {
+            Asked::Other | Asked::Head => match &self.otherwise {
                 Some(handler) => Box::pin(handler.run(request, context)).await,
                 None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.program)).into()),
             },
@@ -67,6 +67,10 @@ impl Exec {
         let spec = &*self.spec;
         if let Some(refusal) = session::refused(&spec.talk.pages, request) {
             return Ok(refusal);
+        }
+        if spec.shared {
+            let member = context.residents.join(spec, request)?;
+            return Ok(session::talk(request, &spec.talk, context.sessions, member));
         }
         let path = Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
         let chosen = Chosen::of(&spec.program, path.decoded())?;
@@ -83,6 +87,7 @@ impl Exec {
             path_translated: path.decoded(),
             content_length: None,
             remote_host: remote_host.as_deref(),
+            has_host: false,
         };
         let order = Order {
             program: &chosen.program,

@@ -249,6 +249,16 @@ impl Far for Member {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// What it was told already is given up.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut state = self.0.lock();
+        if let Some(end @ (End::Slow | End::Away)) = state.end {
+            return Poll::Ready(end);
+        }
+        state.told.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 impl Drop for Member {
