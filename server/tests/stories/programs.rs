@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::symlink};
 
-use testkit::{Client, EventStream, Message, NameServer, Record, Rsp, RspBuilder, WebSocket, eventually};
+use testkit::{EventStream, Message, NameServer, Record, Rsp, WebSocket, eventually};
 
 use super::{SOON, front};
 
@@ -39,14 +39,16 @@ fn words_reach_the_program_as_they_stand_in_the_config() {
 
 #[test]
 fn a_program_knows_the_request_from_its_environment_and_nothing_else() {
-    let secret = front("", "exec { \"env\", passenv = { \"LANG\" } }").environment("SECRET", "of rsp").environment("LANG", "C");
+    let secret =
+        front("", "exec { \"env\", passenv = { \"LANG\" } }").environment("SECRET", "of rsp").environment("LANG", "C");
     let rsp = secret.start();
     let fields = "X-One: 1\r\nX-One: 2\r\nProxy: http://evil\r\nX_Under: score\r\nCookie: a=b\r\n";
     let mut ws = WebSocket::open_with(&rsp.address(), "/a%20b/c?d=e&f", fields);
     let said = all(&mut ws).0;
     let mut told: BTreeMap<&str, &str> = said.iter().map(|line| line.split_once('=').unwrap()).collect();
     assert_eq!(told.len(), said.len(), "{said:?}");
-    let changing: Vec<_> = ["UNIQUE_ID", "REMOTE_PORT", "SERVER_SOFTWARE"].map(|name| told.remove(name).unwrap()).into();
+    let changing: Vec<_> =
+        ["UNIQUE_ID", "REMOTE_PORT", "SERVER_SOFTWARE"].map(|name| told.remove(name).unwrap()).into();
     assert!(changing.iter().all(|value| !value.is_empty()), "{changing:?}");
     let port = rsp.port().to_string();
     let expected = [
@@ -110,10 +112,27 @@ fn the_path_names_one_of_the_programs_of_a_folder() {
 fn nothing_outside_of_the_folder_is_run_by_whatever_way() {
     let rsp = folder_of_programs();
     let paths = [
-        "/bin/", "/bin/sub", "/bin/sub/", "/bin/missing", "/bin/missing/hello", "/bin/hello%00", "/bin/data",
-        "/bin/../outside", "/bin/%2e%2e/outside", "/bin/..%2foutside", "/bin/..%2Foutside", "/bin/sub/../../outside",
-        "/bin/sub%2f..%2f..%2foutside", "/bin/..%5coutside", "/bin//../outside", "/bin/out", "/bin/folder/outside",
-        "/bin/folder", "/bin/absolute", "/bin/%2e/%2e%2e/outside", "/bin/%252e%252e/outside",
+        "/bin/",
+        "/bin/sub",
+        "/bin/sub/",
+        "/bin/missing",
+        "/bin/missing/hello",
+        "/bin/hello%00",
+        "/bin/data",
+        "/bin/../outside",
+        "/bin/%2e%2e/outside",
+        "/bin/..%2foutside",
+        "/bin/..%2Foutside",
+        "/bin/sub/../../outside",
+        "/bin/sub%2f..%2f..%2foutside",
+        "/bin/..%5coutside",
+        "/bin//../outside",
+        "/bin/out",
+        "/bin/folder/outside",
+        "/bin/folder",
+        "/bin/absolute",
+        "/bin/%2e/%2e%2e/outside",
+        "/bin/%252e%252e/outside",
     ];
     for path in paths {
         let status = WebSocket::try_open(&rsp.address(), path, "").map(|_| ()).unwrap_err().status;
@@ -166,7 +185,8 @@ fn a_page_of_another_origin_starts_nothing() {
         let refused = WebSocket::try_open(&rsp.address(), "/", &format!("Origin: {origin}\r\n")).unwrap_err();
         assert_eq!(refused.status, 403, "{origin}");
     }
-    let bad = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let bad =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
     assert_eq!(rsp.client().request(bad).status, 400, "no key");
     assert!(!rsp.folder().join("ran").exists(), "it has run");
     let mut own = WebSocket::open_with(&rsp.address(), "/", &format!("Origin: {}\r\n", rsp.url("")));
@@ -185,7 +205,9 @@ fn the_first_subprotocol_that_a_client_offers_is_echoed() {
 #[test]
 fn a_reload_leaves_open_talks_alone_and_new_ones_get_the_new_program() {
     let config = |program: &str| {
-        format!("workers(1)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{ [\"/*\"] = exec {{ \"sed\", \"-u\", \"{program}\" }} }}\n")
+        format!(
+            "workers(1)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{ [\"/*\"] = exec {{ \"sed\", \"-u\", \"{program}\" }} }}\n"
+        )
     };
     let mut rsp = Rsp::config(&config("s/^/old /")).start();
     let mut old = open(&rsp, "/");
@@ -284,18 +306,19 @@ fn an_event_stream_carries_a_program_to_clients_without_websocket() {
 
 #[test]
 fn a_name_of_the_client_is_looked_up_where_that_is_wanted() {
-    let names = NameServer::start();
-    names.tell("1.0.0.127.in-addr.arpa", 60, [Record::Pointer("here.example.".to_owned())]);
-    let resolver = format!("resolver \"{}\"", names.address());
-    let remote_host = "exec { \"sh\", \"-c\", \"echo $REMOTE_HOST\", reverse_lookup = true }";
-    let rsp = front(&resolver, remote_host).start();
-    assert_eq!(all(&mut open(&rsp, "/")).0, ["here.example"]);
-    // A name server that says nothing costs a second, and the address stands for the name.
-    let silent = NameServer::start();
+    let (names, silent) = (NameServer::start(), NameServer::start());
+    names.tell("7.113.0.203.in-addr.arpa", 60, [Record::Pointer("ann.example.".to_owned())]);
     silent.be_silent(true);
-    let rsp = front(&format!("resolver \"{}\"", silent.address()), remote_host).start();
-    assert_eq!(all(&mut open(&rsp, "/")).0, ["127.0.0.1"]);
-    assert_eq!(all(&mut open(&front(&resolver, "exec { \"sh\", \"-c\", \"echo $REMOTE_HOST\" }").start(), "/")).0, ["127.0.0.1"]);
+    let told = |names: &NameServer, option: &str| {
+        let statements = format!("resolver \"{}\"\ntrust \"127.0.0.0/8\"", names.address());
+        let rsp = front(&statements, &format!("exec {{ \"sh\", \"-c\", \"echo $REMOTE_HOST $REMOTE_ADDR\"{option} }}")).start();
+        all(&mut WebSocket::open_with(&rsp.address(), "/", "X-Forwarded-For: 203.0.113.7\r\n")).0
+    };
+    assert_eq!(told(&names, ", reverse_lookup = true"), ["ann.example 203.0.113.7"]);
+    // Silence costs a second, and the address stands for the name.
+    assert_eq!(told(&silent, ", reverse_lookup = true"), ["203.0.113.7 203.0.113.7"]);
+    assert_eq!(told(&names, ""), ["203.0.113.7 203.0.113.7"]);
+    assert_eq!(names.asked("7.113.0.203.in-addr.arpa"), 1);
 }
 
 fn open(rsp: &Rsp, path: &str) -> WebSocket {

@@ -38,7 +38,10 @@ fn python_at_its_prompt_answers_unbuffered() {
 
 #[test]
 fn perl_prints_at_once_when_it_is_told_to() {
-    talks("\"perl\", \"-ne\", [[$| = 1; print scalar reverse($_ =~ s/\\n//r), \"\\n\"]]", &[("abc", "cba"), ("x", "x")]);
+    talks(
+        "\"perl\", \"-ne\", [[$| = 1; print scalar reverse($_ =~ s/\\n//r), \"\\n\"]]",
+        &[("abc", "cba"), ("x", "x")],
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
     process::{Order, Script, Told, environment, find},
-    session::{self, Asked},
+    session::{self, Asked, Handshake},
 };
 
 /// An `exec` that is ready to run.
@@ -51,21 +51,31 @@ struct Chosen<'a> {
 impl Exec {
     /// Answers a request.
     pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
-        match session::asked(&request) {
-            Asked::WebSocket | Asked::Events => Ok(self.begin(&request, context).await?),
-            Asked::Post => Ok(session::post(request, &self.spec.talk, context.sessions).await?),
-            Asked::Other if self.spec.console && console::is_for(&request) => Ok(Box::new(console::page())),
-            Asked::Other | Asked::Head => match &self.otherwise {
+        let spec = &*self.spec;
+        let asked = session::asked(&request);
+        if asked != Asked::Other
+            && let Some(refusal) = session::refused(&spec.talk.pages, &request)
+        {
+            return Ok(refusal);
+        }
+        match asked {
+            Asked::WebSocket | Asked::Events => Ok(self.begin(asked, &request, context).await?),
+            Asked::Head => Ok(session::head(&request, &spec.talk)),
+            Asked::Post => Ok(session::post(request, &spec.talk, context.sessions).await?),
+            Asked::Other if spec.console && console::is_for(&request) => Ok(Box::new(console::page())),
+            Asked::Other => match &self.otherwise {
                 Some(handler) => Box::pin(handler.run(request, context)).await,
-                None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.program)).into()),
+                None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", spec.program)).into()),
             },
         }
     }
 
     /// Starts the process that the client talks with.
-    async fn begin(&self, request: &Request, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    async fn begin(&self, asked: Asked, request: &Request, context: &Context<'_>) -> Result<Box<Response>, Fault> {
         let spec = &*self.spec;
-        if let Some(refusal) = session::refused(&spec.talk.pages, request) {
+        if asked == Asked::WebSocket
+            && let Err(refusal) = Handshake::read(request)
+        {
             return Ok(refusal);
         }
         if spec.shared {
@@ -130,6 +140,7 @@ impl<'a> Chosen<'a> {
 fn full(spec: &config::Exec, request: &Request) -> Box<Response> {
     let status = StatusCode::TOO_MANY_REQUESTS;
     tracing::debug!("{status}: {} processes run of {} (request {})", spec.processes_max, spec.program, request.id);
-    let answer = Response::text(status, format!("{status}: as many processes run as may (processes_max)\n"));
-    Box::new(answer.with(header::RETRY_AFTER, HeaderValue::from_static("1")))
+    let mut answer = session::refusal(status, "as many processes run as may (processes_max)");
+    answer.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
