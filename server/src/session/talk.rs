@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Brought, End, Far,
-    goodbye::{CLOSING, part},
+    goodbye::{CLOSING, DISCARDED_MAX, part},
     near::Near,
     pulse::Pulse,
     sessions::Seat,
@@ -155,6 +155,6 @@ async fn tell(wire: &Wire, mut brought: Brought, timeout: Duration, must_wait: b
         brought.forget(n);
         sent += n as u64;
     }
-    part(wire, must_wait, Instant::now() + CLOSING).await;
+    part(wire, must_wait, Instant::now() + CLOSING, DISCARDED_MAX).await;
     sent
 }
