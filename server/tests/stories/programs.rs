@@ -311,7 +311,8 @@ fn a_name_of_the_client_is_looked_up_where_that_is_wanted() {
     silent.be_silent(true);
     let told = |names: &NameServer, option: &str| {
         let statements = format!("resolver \"{}\"\ntrust \"127.0.0.0/8\"", names.address());
-        let rsp = front(&statements, &format!("exec {{ \"sh\", \"-c\", \"echo $REMOTE_HOST $REMOTE_ADDR\"{option} }}")).start();
+        let rsp = front(&statements, &format!("exec {{ \"sh\", \"-c\", \"echo $REMOTE_HOST $REMOTE_ADDR\"{option} }}"))
+            .start();
         all(&mut WebSocket::open_with(&rsp.address(), "/", "X-Forwarded-For: 203.0.113.7\r\n")).0
     };
     assert_eq!(told(&names, ", reverse_lookup = true"), ["ann.example 203.0.113.7"]);

@@ -42,6 +42,9 @@ use crate::{
     process::{Programs, Spawner},
 };
 
+/// Programs that wait to begin: those of the largest config, and of a reload on top.
+const BEGINS_MAX: usize = 65_536;
+
 /// The resident programs of rsp; they run on a thread of their own.
 pub struct Residents {
     spawner: Arc<Spawner>,
@@ -56,7 +59,7 @@ struct Table {
     /// Those of the config, by name.
     programs: HashMap<Arc<str>, Entry>,
     /// To their thread, once there is one.
-    thread: Option<mpsc::UnboundedSender<Begin>>,
+    thread: Option<mpsc::Sender<Begin>>,
 }
 
 /// One program of the config.
@@ -133,21 +136,20 @@ impl Residents {
         std::mem::take(&mut self.table().programs).into_values().for_each(Entry::end);
     }
 
-    fn begin(&self, thread: &mut Option<mpsc::UnboundedSender<Begin>>, entry: &mut Entry) -> std::io::Result<()> {
+    fn begin(&self, thread: &mut Option<mpsc::Sender<Begin>>, entry: &mut Entry) -> std::io::Result<()> {
         let thread = match thread {
             Some(thread) => thread,
             None => thread.insert(self.thread()?),
         };
         let (running, wanted) = watch::channel(Some(Arc::clone(&entry.spec)));
         let begin = Begin { spec: Arc::clone(&entry.spec), hall: Arc::clone(&entry.hall), wanted };
-        thread.send(begin).map_err(|_| std::io::Error::other("it has ended"))?;
+        thread.try_send(begin).map_err(std::io::Error::other)?;
         entry.running = Some(running);
         Ok(())
     }
 
-    /// As many messages wait for it as there are programs in the config.
-    fn thread(&self) -> std::io::Result<mpsc::UnboundedSender<Begin>> {
-        let (sender, mut begins) = mpsc::unbounded_channel::<Begin>();
+    fn thread(&self) -> std::io::Result<mpsc::Sender<Begin>> {
+        let (sender, mut begins) = mpsc::channel::<Begin>(BEGINS_MAX);
         let (spawner, broker, metrics) =
             (Arc::clone(&self.spawner), Arc::clone(&self.broker), Arc::clone(&self.metrics));
         std::thread::Builder::new().name("rsp-programs".to_owned()).spawn(move || {
