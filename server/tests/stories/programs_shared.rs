@@ -218,11 +218,10 @@ fn a_client_that_does_not_read_is_disconnected_and_nobody_waits_for_it() {
     let rsp = puppet("").start();
     let (mut slow, mut quick) = (open(&rsp), open(&rsp));
     let id = ask(&mut slow, "id");
-    quick.send("for n in range(400): say(data='x' * 65536)\nhere('done')");
     for _ in 0..400 {
+        quick.send("say(data='x' * 65536)");
         assert_eq!(quick.text().len(), 65536);
     }
-    assert_eq!(quick.text(), "done");
     let whom = format!("'{}'", id.as_str().unwrap());
     eventually(SOON, || told(&mut quick, &whom).last().is_some_and(|(event, _)| event == "close"));
     let mut last = slow.read();
