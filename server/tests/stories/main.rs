@@ -48,6 +48,7 @@ mod programs;
 mod programs_bounds;
 mod programs_console;
 mod programs_ending;
+mod programs_guide;
 mod programs_languages;
 mod programs_posting;
 mod programs_shared;
