@@ -266,6 +266,31 @@ fn what_a_program_says_on_standard_error_is_in_the_log_and_keeps_nobody_waiting(
 }
 
 #[test]
+fn a_program_that_dies_of_a_signal_is_told_of_unless_the_signal_is_ours() {
+    let rsp =
+        front("", "exec { \"sh\", \"-c\", \"read -r signal; kill -$signal $$; sleep 60\", processes_max = 1 }").start();
+    let mut place = None;
+    let mut next = || {
+        eventually(SOON, || {
+            place = WebSocket::try_open(&rsp.address(), "/", "").ok();
+            place.is_some()
+        });
+        place.take().unwrap()
+    };
+    // It reads no end, so that the ladder has to come to signals.
+    next().send("0");
+    for (signal, name) in [("SEGV", "SIGSEGV"), ("KILL", "SIGKILL")] {
+        let mut ws = next();
+        ws.send(signal);
+        assert_eq!(all(&mut ws), (vec![], 1000));
+        let line = rsp.wait_for_line(SOON, |line| line.contains(name));
+        assert!(line.contains("warn: sh (process ") && line.contains(") died of signal: "), "{line}");
+    }
+    let died = rsp.lines(testkit::Stream::Stderr).iter().filter(|line| line.contains("died of")).count();
+    assert_eq!(died, 2);
+}
+
+#[test]
 fn standard_error_may_go_to_the_client_in_objects() {
     let script = r#"echo "a \"quote\""; read -r x; echo "oh no: $x" >&2; exec 2>&-; read -r x; echo "and on"; cat"#;
     let rsp = front("", &format!("exec {{ \"sh\", \"-c\", [[{script}]], stderr = \"client\" }}")).start();

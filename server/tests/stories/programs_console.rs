@@ -69,7 +69,7 @@ fn the_console_says_so_in_a_browser_when_nothing_can_be_connected() {
         r##"const note = (text) => page.locator(".note.bad", { hasText: text }).waitFor();
         await page.keyboard.press("Enter");
         await note("No connection");
-        await page.fill("#url", "no address");
+        await page.fill("#url", "ftp://nowhere");
         await page.keyboard.press("Enter");
         await note("can't be connected to");
         return [await page.getAttribute("#url", "aria-invalid"), await page.textContent("#state")];"##,
