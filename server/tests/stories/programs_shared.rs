@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use testkit::{Message, Rsp, RspBuilder, Signal, WebSocket, eventually};
+use testkit::{EventStream, Message, Response, Rsp, RspBuilder, Signal, WebSocket, curl, eventually};
 
 use super::SOON;
 
@@ -47,6 +47,10 @@ fn ask(client: &mut WebSocket, expression: &str) -> Value {
 #[track_caller]
 fn wait_for_line(rsp: &Rsp, part: &str) {
     rsp.wait_for_line(SOON, |line| line.contains(part));
+}
+
+fn post(rsp: &Rsp, path: &str, body: &str) -> Response {
+    rsp.client().request(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// The number of the process.
@@ -167,6 +171,19 @@ while told := read():
     assert_eq!(client.object()["event"], "open");
     client.send("two\nlines");
     assert_eq!(client.object()["data"], "two\nlines");
+}
+
+#[test]
+fn clients_without_websocket_come_by_event_stream_and_post() {
+    let rsp = puppet("").start();
+    let mut stream = EventStream::open(&rsp.address(), "/puppet?name=Ann");
+    let mut bob = open(&rsp);
+    let first = stream.next_event().and_then(|event| event.data).unwrap();
+    let session = serde_json::from_str::<Value>(&first).unwrap()["session"].as_str().unwrap().to_owned();
+    let posted = post(&rsp, &format!("/puppet?session={session}"), "here('hello'); say(data='to all')");
+    assert_eq!(posted.status, 204, "{posted:?}");
+    let mut next = || stream.next_event().and_then(|event| event.data).unwrap();
+    assert_eq!((next(), next(), bob.text()), ("hello".into(), "to all".into(), "to all".into()));
 }
 
 #[test]
@@ -398,5 +415,7 @@ fn the_chat_of_twenty_lines_lets_two_talk_to_each_other() {
     assert_eq!((ada.text(), bob.text()), ("Ada: Hello \"Bob\" ☃".into(), "Ada: Hello \"Bob\" ☃".into()));
     bob.close(1000);
     assert_eq!(ada.text(), "* Bob has left");
+    let seen = curl(&["-sN", "--max-time", "1", "-H", "Accept: text/event-stream", &rsp.url("/chat?name=Eve")]).text();
+    assert!(seen.contains("data: * Eve is here"), "{seen}");
     assert!(rsp.client().get("/").text().contains("<title>Chat</title>"));
 }
