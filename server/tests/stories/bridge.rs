@@ -235,7 +235,7 @@ fn a_server_that_floods_waits_for_a_client_that_does_not_read() {
     let rsp = bridge(&server, "");
     let (mut socket, mut far) = pair(&rsp, &server);
     socket.client().socket().set_receive_buffer(32 << 10).unwrap();
-    far.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    far.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let before = rsp.user_memory();
     let line = format!("{}\n", "x".repeat((64 << 10) - 1));
     assert!(fill(|piece| far.write_all(piece), line.as_bytes()) < FLOOD, "nobody reads, and all of it is taken");
@@ -251,7 +251,7 @@ fn a_client_that_floods_waits_for_a_server_that_does_not_read() {
     let rsp = bridge(&server, "");
     let (mut socket, mut far) = pair(&rsp, &server);
     let message = "x".repeat((64 << 10) - 1);
-    socket.client().socket().set_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.client().socket().set_timeout(Some(Duration::from_secs(1))).unwrap();
     let before = rsp.user_memory();
     let mut sender = socket.sender();
     let taken = fill(|_| sender.send(&message), message.as_bytes());
@@ -305,6 +305,23 @@ fn a_ping_is_answered_between_messages() {
     assert_eq!(socket.client().read_exactly(10), b"\x8a\x08are you?");
     far.write_all(b"yes\n").unwrap();
     assert_eq!(socket.text(), "yes");
+}
+
+#[test]
+fn long_messages_are_compressed_where_that_was_agreed_on() {
+    let server = Server::start();
+    let rsp = bridge(&server, "");
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: one, two\r\n";
+    let mut socket = WebSocket::open_with(&rsp.address(), "/", offer);
+    assert!(socket.header("sec-websocket-extensions").is_some_and(|agreed| agreed.starts_with("permessage-deflate")));
+    assert_eq!(socket.header("sec-websocket-protocol"), Some("one"), "the first that is offered");
+    let mut far = server.accept();
+    far.write_all(b"short\n").unwrap();
+    assert_eq!(socket.text(), "short");
+    far.write_all(format!("{}\n", "x".repeat(1000)).as_bytes()).unwrap();
+    let head = socket.client().read_exactly(2);
+    assert_eq!(head[0], 0xc1, "a whole text, compressed");
+    assert!(head[1] < 50, "{} bytes of a thousand equal ones", head[1]);
 }
 
 #[test]
