@@ -179,18 +179,6 @@ fn duplicate(pipe: &pipe::Receiver) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(pipe.as_fd(), 0)?)
 }
 
-impl Process {
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.running.id()
-    }
-
-    /// As [`Running::poll_exited`].
-    pub fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.running.poll_exited(cx)
-    }
-}
-
 impl Running {
     /// The number of the process, and of its group.
     pub fn id(&self) -> u32 {

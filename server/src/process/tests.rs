@@ -123,7 +123,7 @@ fn a_program_runs_and_ends_with_its_input() {
         process.input.as_mut().unwrap().write_all(b"hello\n").await.unwrap();
         assert_eq!(line(&mut process).await, "hello\n");
         process.input = None;
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
         assert!(process.running.status().unwrap().success());
         assert!(stage.empty_within(Duration::from_secs(5)).await);
     });
@@ -177,8 +177,8 @@ fn the_children_of_a_program_end_with_it_though_it_is_dead_itself() {
         let script = "(trap '' INT; exec sleep 1000) & (trap '' INT TERM; exec sleep 1000) & echo $!";
         let mut process = stage.shell(script).await;
         line(&mut process).await;
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
-        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
+        let group = Pid::from_raw(process.running.id().cast_signed()).unwrap();
         assert!(test_kill_process_group(group).is_ok(), "the children are there");
         assert_eq!(stage.metrics.processes.running.get(), 1);
         drop(process);
@@ -231,7 +231,7 @@ fn a_program_gets_no_more_than_its_limits() {
         let script = "ulimit -n; ulimit -Hn; ulimit -v; echo; while :; do :; done";
         let mut process = stage.run("/bin/sh", &["-c", script], &limited, Duration::ZERO).await.unwrap();
         assert_eq!(said(&mut process).await, "17\n17\n524288\n\n");
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
         assert_eq!(process.running.status().unwrap().signal(), Some(Signal::KILL.as_raw()), "its second is over");
     });
 }
@@ -336,10 +336,10 @@ fn when_the_spawner_is_killed_all_is_over_at_once_and_goes_on_with_the_next() {
         let mut process = stage.shell("trap '' INT TERM; echo $PPID; while :; do read line || :; done").await;
         let spawner = Pid::from_raw(line(&mut process).await.trim().parse().unwrap()).unwrap();
         kill_process(spawner, Signal::KILL).unwrap();
-        assert!(std::future::poll_fn(|cx| process.poll_exited(cx)).await.is_err());
+        assert!(std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.is_err());
         assert!(stage.empty_within(Duration::from_secs(1)).await);
         // Whoever inherits it may take its time to ask how it exited.
-        let is_over = || testkit::processes::process(process.id()).is_none_or(|one| one.is_zombie);
+        let is_over = || testkit::processes::process(process.running.id()).is_none_or(|one| one.is_zombie);
         testkit::eventually(Duration::from_secs(1), is_over);
         drop(process);
         let late = Instant::now() + Duration::from_secs(5);
@@ -359,7 +359,7 @@ fn the_end_of_the_spawner_is_that_of_all_processes() {
     run(async |stage| {
         let mut process = stage.shell("trap '' INT; echo ready; while :; do read line || :; done").await;
         assert_eq!(line(&mut process).await, "ready\n");
-        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        let group = Pid::from_raw(process.running.id().cast_signed()).unwrap();
         stage.spawner.end(Duration::from_secs(5)).await;
         assert!(test_kill_process_group(group).is_err());
         assert!(stage.run("/bin/true", &[], &command(), Duration::ZERO).await.is_err());

@@ -128,7 +128,8 @@ fn keep_signals() -> io::Result<()> {
     let ends = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
     let others = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::pipe()];
     for kind in ends.into_iter().chain(others).chain(stops.map(SignalKind::from_raw)) {
-        signal(kind)?;
+        // The handler stays, though nobody listens.
+        drop(signal(kind)?);
     }
     Ok(())
 }
