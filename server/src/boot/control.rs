@@ -29,6 +29,7 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
+    broker::Broker,
     dispatch::{self, Current, Worker},
     handler::{
         Handler,
@@ -147,17 +148,8 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
-        let (broker, spawner) = (Arc::new(broker), Spawner::new(startup.inherited));
         let registry = Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin));
-        let serving = dispatch::Shared {
-            residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(&metrics)),
-            broker,
-            registry: Arc::new(registry),
-            spawner,
-            sessions: session::Shared::default(),
-            metrics: Arc::clone(&metrics),
-        };
-        let shared = Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() };
+        let shared = shared(broker, registry, &startup, &metrics);
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = loaded.config.workers.map_or(cores, usize::from);
@@ -399,6 +391,20 @@ impl ServingAdmin {
         self.worker.hub.drain(Duration::ZERO);
         self.worker.drain.begin();
     }
+}
+
+/// What workers share, from the first one on.
+fn shared(broker: Broker, registry: Registry, startup: &Startup, metrics: &Arc<Metrics>) -> Shared {
+    let (broker, spawner) = (Arc::new(broker), Spawner::new(startup.inherited));
+    let serving = dispatch::Shared {
+        residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(metrics)),
+        broker,
+        registry: Arc::new(registry),
+        spawner,
+        sessions: session::Shared::default(),
+        metrics: Arc::clone(metrics),
+    };
+    Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() }
 }
 
 /// Binds every address, the admin API's last, and gives up root if the config says so.
