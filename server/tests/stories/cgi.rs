@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use tempfile::TempDir;
-use testkit::{End, Pattern, Response, Rsp, curl, eventually};
+use testkit::{End, Pattern, Response, Rsp, curl, eventually, processes::descendants};
 
 use super::SOON;
 
@@ -138,6 +138,13 @@ fn forms_are_read_by_their_length_and_to_their_end() {
             curl(&["-sS", "-w", "\n%{http_code}", "-d", "a=b&c=%20", &rsp.url(&format!("/cgi-bin/{program}"))]);
         assert_eq!(output.text(), format!("{before}a=b&c=%20\n{status}"), "{}", output.stderr);
     }
+    // What follows a body is the next request, and none of its business.
+    let mut client = rsp.client();
+    client.send(
+        "POST /cgi-bin/form.py HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /cgi-bin/form.py HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!(client.read_response("POST").text(), "abc");
+    assert_eq!(client.read_response("GET").text(), "");
     // And a body that was stated to be empty.
     assert_eq!(curl(&["-sS", "-d", "", &rsp.url("/cgi-bin/form.py")]).text(), "");
 }
@@ -242,9 +249,10 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
         .sh("file", "echo 'Location: /files/a.txt'; echo")
         .sh("circle", "echo 'Location: /cgi-bin/circle'; echo; echo x >>rounds")
         .sh("bad", "echo 'Location: /a b'; echo")
+        .sh("again", "echo 'Location: /one/show'; echo")
         .sh("show", "HEAD; echo $REQUEST_METHOD $PATH_INFO $QUERY_STRING \"[$CONTENT_LENGTH$CONTENT_TYPE]\" $HTTP_X_A");
-    let routes =
-        "[\"/denied/*\"] = { deny { \"0.0.0.0/0\" }, reply(200, \"in\") }, [\"/files/*\"] = files \"$BIN/../files\"";
+    let routes = "[\"/denied/*\"] = { deny { \"0.0.0.0/0\" }, reply(200, \"in\") }, [\"/files/*\"] = files \"$BIN/../files\", \
+                  [\"/one/*\"] = { limit { concurrent = 1 }, cgi \"$BIN\" }";
     fs::create_dir(bin.0.path().join("files")).unwrap();
     fs::write(bin.0.path().join("files/a.txt"), "a file").unwrap();
     let rsp = bin.serve("", routes);
@@ -263,6 +271,8 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
     assert_eq!(get("denied").status, 403);
     assert_eq!(get("nowhere").status, 404);
     assert_eq!(get("file").text(), "a file");
+    // The first one's place of a limit is free again.
+    assert_eq!(rsp.client().get("/one/again").text(), "GET []\n");
     let head = rsp.client().request("HEAD /cgi-bin/local HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(get("bad").status, 502);
@@ -526,4 +536,49 @@ fn a_reload_lets_a_request_finish_on_the_program_that_it_found() {
     assert_eq!(rsp.client().get("/cgi-bin/a").text(), "new");
     client.send("end\n");
     assert_eq!(client.read_exactly(25), b"6\r\nbegun\n\r\n4\r\nend\n\r\n0\r\n\r\n");
+}
+
+#[test]
+fn the_guestbook_among_the_examples_keeps_what_is_written() {
+    let config = include_str!("../../../example/cgi.lua");
+    let config = config.replace("127.0.0.1:8080", "127.0.0.1:$PORT").replace("/tmp/", "$DIR/");
+    let rsp =
+        Rsp::config(&config).program("cgi-bin/guestbook", include_str!("../../../example/cgi-bin/guestbook")).start();
+    for (line, shown) in [("hello+world", "<li>hello world"), ("%3Cscript%3E", "<li> script ")] {
+        let output = curl(&["-sSL", "-d", &format!("line={line}"), &rsp.url("/cgi-bin/guestbook")]);
+        assert!(output.text().lines().any(|line| line == shown), "{}", output.text());
+    }
+    let page = curl(&["-sSL", &rsp.url("/")]).text();
+    assert!(page.contains("hello world") && page.contains("<form"), "{page}");
+}
+
+#[test]
+fn nothing_is_left_of_hundreds_of_requests_however_they_ended() {
+    let bin = Bin::new()
+        .sh("whole", "HEAD; echo body")
+        .sh("short", "echo Content-Length: 9; echo; echo body")
+        .sh("none", "exit 1")
+        .sh("slow", "HEAD; echo begun; exec sleep 1000");
+    let rsp = bin.serve("processes_max = 1000", "");
+    assert_eq!(rsp.client().get("/cgi-bin/whole").text(), "body\n");
+    let (descriptors, processes) = (rsp.open_descriptors(), descendants(rsp.pid()).len());
+    let ask = |path: &str| {
+        let mut client = rsp.client();
+        client.send(format!("GET /cgi-bin/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client
+    };
+    std::thread::scope(|scope| {
+        for path in ["whole", "short", "none", "slow"] {
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let mut client = ask(path);
+                    match path {
+                        "slow" => drop(client.read_head()),
+                        _ => drop(client.read_to_end()),
+                    }
+                }
+            });
+        }
+    });
+    eventually(SOON, || descendants(rsp.pid()).len() <= processes && rsp.open_descriptors() <= descriptors);
 }
