@@ -29,7 +29,6 @@ use super::{
     worker::{self, Handle, Message, Plan, Shared},
 };
 use crate::{
-    broker::Broker,
     dispatch::{self, Current, Worker},
     handler::{
         Handler,
@@ -147,9 +146,8 @@ impl Control {
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
-        let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
-        let registry = Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin));
-        let shared = shared(broker, registry, &startup, &metrics);
+        let serving = serving(&loaded, &origin, &startup, &resolver, &metrics).map_err(StartError::Config)?;
+        let shared = Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = loaded.config.workers.map_or(cores, usize::from);
@@ -393,18 +391,25 @@ impl ServingAdmin {
     }
 }
 
-/// What workers share, from the first one on.
-fn shared(broker: Broker, registry: Registry, startup: &Startup, metrics: &Arc<Metrics>) -> Shared {
-    let (broker, spawner) = (Arc::new(broker), Spawner::new(startup.inherited));
-    let serving = dispatch::Shared {
+/// What all workers serve requests with.
+fn serving(
+    loaded: &Loaded,
+    origin: &Origin,
+    startup: &Startup,
+    resolver: &Resolver,
+    metrics: &Arc<Metrics>,
+) -> Result<dispatch::Shared, String> {
+    let broker = Arc::new(broker::broker(&loaded.config, metrics)?);
+    let spawner = Spawner::new(startup.inherited);
+    let registry = Registry::new(Arc::clone(metrics), resolver.clone(), secret(&loaded.config, origin));
+    Ok(dispatch::Shared {
         residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(metrics)),
         broker,
         registry: Arc::new(registry),
         spawner,
         sessions: session::Shared::default(),
         metrics: Arc::clone(metrics),
-    };
-    Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() }
+    })
 }
 
 /// Binds every address, the admin API's last, and gives up root if the config says so.
