@@ -108,11 +108,11 @@ class Process:
 
     def cpu_seconds(self):
         """User and system time of the whole process tree, ended children too."""
-        return sum(_ticks(pid) for pid in process_tree(self.pid)) / TICK
+        return sum(ticks(pid) for pid in process_tree(self.pid)) / TICK
 
     def user_memory(self):
         """Private anonymous bytes of the whole process tree."""
-        return sum(_anonymous(pid) for pid in process_tree(self.pid))
+        return sum(anonymous(pid) for pid in process_tree(self.pid))
 
     def said(self):
         return (self.folder / "output.txt").read_text(errors="replace")
@@ -225,16 +225,17 @@ def process_tree(pid):
     return found
 
 
-def _ticks(pid):
+def ticks(pid, ended=True):
+    """Of a process; also of those children that have ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     # utime, stime, cutime, cstime (proc(5), fields 14 to 17)
-    return sum(map(int, fields[11:15]))
+    return sum(map(int, fields[11 : 15 if ended else 13]))
 
 
-def _anonymous(pid):
+def anonymous(pid):
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
