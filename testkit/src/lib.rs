@@ -27,6 +27,7 @@ mod socket;
 pub mod tokens;
 mod wait;
 mod websocket;
+mod websocketd;
 mod wire;
 
 pub use browser::{Chromium, Visit};
@@ -46,4 +47,5 @@ pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
 pub use websocket::{Message, WebSocket};
+pub use websocketd::Websocketd;
 pub use wire::{Head, Headers};

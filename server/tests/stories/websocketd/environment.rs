@@ -1,0 +1,109 @@
+//! What a program is told, variable by variable.
+
+use std::collections::BTreeMap;
+
+use testkit::{Message, WebSocket};
+
+use super::{Beside, Starter, all_messages, handshake, variables};
+
+/// What ours is where it differs; None: not there.
+type Difference<'a> = (&'a str, Option<&'a str>);
+
+/// The environments of a program that was asked for in the same words: ours, theirs.
+#[track_caller]
+fn told(both: &Beside, request: &str) -> [BTreeMap<String, String>; 2] {
+    [both.ours.address(), both.theirs.address()].map(|address| {
+        let opened = WebSocket::try_ask(&address, request);
+        let messages = all_messages(&mut opened.unwrap_or_else(|refused| panic!("{address}: {refused:?}")));
+        let names = messages.iter().filter(|message| matches!(message, Message::Text(_))).count();
+        let variables = variables(&messages);
+        assert_eq!(variables.len(), names, "every variable once: {messages:?}");
+        variables
+    })
+}
+
+/// Every variable is the same but for those that are of the moment, and for these.
+#[track_caller]
+fn assert_same(both: &Beside, request: &str, differences: &[Difference]) {
+    let [mut ours, theirs] = told(both, request);
+    let mut expected = theirs;
+    // Debian's calls it `websocketd-CGI/0.1`, RFC 3875 §4.1.4 and later websocketds `CGI/1.1`.
+    expected.insert("GATEWAY_INTERFACE".into(), "CGI/1.1".into());
+    for (name, value) in differences {
+        let before = match value {
+            Some(value) => expected.insert((*name).into(), (*value).into()),
+            None => expected.remove(*name),
+        };
+        assert_ne!(before.as_deref(), *value, "{name} is no difference");
+    }
+    let software = ours.remove("SERVER_SOFTWARE").unwrap();
+    assert!(expected.remove("SERVER_SOFTWARE").is_some() && software.contains('/'), "{software:?}");
+    // One for each connection.
+    for name in ["REMOTE_PORT", "UNIQUE_ID"] {
+        let values = [ours.remove(name).unwrap(), expected.remove(name).unwrap()];
+        assert!(values.iter().all(|value| value.parse::<u64>().is_ok()), "{name}: {values:?}");
+        assert_ne!(values[0], values[1]);
+    }
+    assert_eq!(ours, expected);
+}
+
+#[test]
+fn the_environment_is_that_of_websocketd_variable_by_variable() {
+    let both = Starter::new().start(&["env"]);
+    let fields = "Origin: http://example.com:1234\r\nUser-Agent: one (two; three)\r\nCookie: a=1\r\nCookie: b=2; c=3\r\n\
+                  X-Repeated: one\r\nx-repeated:  two \r\nX-REPEATED:three\r\nX-Empty:\r\nX-Equals: a=b=c\r\n\
+                  Accept-Language: de,en;q=0.5\r\nAuthorization: Basic YTpi\r\nContent-Type: text/x; y=\"z\"\r\n\
+                  X-Forwarded-For: 10.1.2.3\r\nX-Odd!Name: odd\r\nVia: 1.1 other\r\n\
+                  Sec-WebSocket-Protocol: one, two\r\nSec-WebSocket-Extensions: x-other\r\n";
+    let path = "/a%20b/c%C3%A9?x=1&y=%20+z&x=2";
+    assert_same(&both, &handshake(path, "example.com:1234", fields), &[]);
+}
+
+#[test]
+fn what_could_be_taken_for_another_variable_does_not_reach_a_program() {
+    let both = Starter::new().start(&["env"]);
+    let fields = "Proxy: http://evil:1\r\nX_Under: score\r\nX-Under: line\r\nX-Kept: yes\r\n";
+    // A program would take the first for its own proxy (httpoxy); the second for `X-Under`, which stands alone.
+    let differences = [("HTTP_PROXY", None), ("HTTP_X_UNDER", Some("line"))];
+    assert_same(&both, &handshake("/", "example.com", fields), &differences);
+}
+
+#[test]
+fn the_name_and_port_of_the_server_are_those_that_the_client_asked_for() {
+    let both = Starter::new().start(&["env"]);
+    for host in ["example.com", "EXAMPLE.com:80", "[::1]:8080", "127.0.0.1:1"] {
+        let [ours, theirs] = told(&both, &handshake("/", host, ""));
+        let of = |told: &BTreeMap<String, String>| (told["SERVER_NAME"].clone(), told["SERVER_PORT"].clone());
+        assert_eq!(of(&ours), of(&theirs), "{host}");
+    }
+}
+
+#[test]
+fn a_program_sees_the_variables_of_its_server_that_are_passed_and_no_others() {
+    let starter = || Starter::new().variable("SECRET", "hidden").variable("KEPT", "k").variable("HTTPS", "on");
+    let starter = || starter().variable("LD_LIBRARY_PATH", "/nowhere").variable("SERVER_NAME", "spoofed");
+    let request = handshake("/", "example.com", "");
+    assert_same(&starter().start(&["env"]), &request, &[]);
+    let both = starter().start(&["--passenv=KEPT,HTTPS,MISSING,PATH", "env"]);
+    assert_same(&both, &request, &[]);
+    let [ours, _] = told(&both, &request);
+    assert_eq!((ours.get("KEPT").map(String::as_str), ours.get("SECRET")), (Some("k"), None));
+    assert_same(&starter().start(&["--passenv=", "env"]), &request, &[]);
+}
+
+#[test]
+fn a_program_of_a_folder_is_told_its_name_and_what_follows_it() {
+    let both = Starter::new().program("sub/env", "#!/bin/sh\nexec env\n").start(&["--dir=$HERE"]);
+    for path in ["/sub/env", "/sub/env/", "/sub/env/a/b?x=/c", "/sub/env/a%20b/%C3%A9", "/%73ub/%65nv/x"] {
+        assert_same(&both, &handshake(path, "example.com", ""), &[]);
+    }
+}
+
+#[test]
+fn the_name_of_a_client_is_looked_up_where_that_is_asked_for() {
+    let both = Starter::new().start(&["--reverselookup", "env"]);
+    let [ours, theirs] = told(&both, &handshake("/", "a", ""));
+    assert_eq!(ours["REMOTE_ADDR"], "127.0.0.1");
+    assert_eq!(ours["REMOTE_HOST"], theirs["REMOTE_HOST"]);
+    assert_ne!(ours["REMOTE_HOST"], "127.0.0.1", "the machine's own hosts file has a name for it");
+}
