@@ -46,6 +46,6 @@ pub use rsp::{Rsp, RspBuilder};
 pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
-pub use websocket::{Message, WebSocket};
+pub use websocket::{Message, WebSocket, WebSocketSender};
 pub use websocketd::Websocketd;
 pub use wire::{Head, Headers};

@@ -1,10 +1,10 @@
 //! A WebSocket client over a raw connection: it masks what it sends, and reads with a codec that plays the client.
 
-use std::io;
+use std::io::{self, Write};
 
 use rsp_core::frame::websocket::{Event, Opcode, Receiver, Role, Rules, close_frame, control_frame, message_frame};
 
-use crate::{Client, Response, client::HANDSHAKE_KEY};
+use crate::{Client, Response, Socket, client::HANDSHAKE_KEY};
 
 /// Any mask will do.
 const MASK: Option<[u8; 4]> = Some([0x12, 0x34, 0x56, 0x78]);
@@ -17,6 +17,10 @@ pub struct WebSocket {
     input: Vec<u8>,
     handshake: Response,
 }
+
+/// The sending side of one, for a thread of its own.
+#[derive(Debug)]
+pub struct WebSocketSender(Socket);
 
 /// What comes over a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,5 +146,22 @@ impl WebSocket {
     /// The connection itself.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// A second hand that sends while this one reads.
+    pub fn sender(&self) -> WebSocketSender {
+        WebSocketSender(self.client.socket().share().expect("a second handle"))
+    }
+}
+
+impl WebSocketSender {
+    /// Sends a text, or says why not.
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
+        (&self.0).write_all(&message_frame(Opcode::Text, text.as_bytes(), false, MASK))
+    }
+
+    /// Sends bytes, or says why not.
+    pub fn send_binary(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&self.0).write_all(&message_frame(Opcode::Binary, bytes, false, MASK))
     }
 }

@@ -1,5 +1,6 @@
 //! Codecs: bytes to heads and messages and back, one protocol a file.
 
+pub mod cgi;
 pub mod event_stream;
 pub mod fastcgi;
 pub mod http1;

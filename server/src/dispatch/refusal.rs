@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{Refused, Ticket, page, status_of};
 use crate::{
-    error::Fault,
+    error::{Fault, Kind},
     filter::Refusal,
     message::{Body, Response},
     observe::Metrics,
@@ -38,6 +38,10 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
             let Refusal { fault, field, .. } = *refusal;
             noted(fault, ticket);
             field.into_iter().fold(response, |response, (name, value)| response.with(name, value))
+        }
+        Refused::Elsewhere(_) => {
+            noted(Fault::new(Kind::UpstreamMalformed, "local redirects in a circle"), ticket);
+            response
         }
         Refused::Fault(fault) => {
             noted(fault, ticket);

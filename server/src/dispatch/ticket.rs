@@ -112,9 +112,9 @@ impl Ticket {
         }
     }
 
-    /// Keeps what the site's log will show, before the request goes its way.
+    /// Keeps what the site's log will show, before the request goes its way; what came first is shown.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
-        if site.access_log.is_on() {
+        if site.access_log.is_on() && self.logged.is_none() {
             let (mut head, client) = (request.head.clone(), request.client.ip);
             // Here, and not where a token is looked for: a request that never gets there may have one, too.
             if let Some(names) = &site.secrets {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rsp_core::config;
 
-use super::{Context, Handler};
+use super::{Context, Handler, Unanswered};
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
@@ -23,10 +23,10 @@ pub struct Bridge {
 
 impl Bridge {
     /// Answers a request.
-    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         match &self.otherwise {
             Some(handler) => Box::pin(handler.run(request, context)).await,
-            None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.upstream.name))),
+            None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.upstream.name)).into()),
         }
     }
 }

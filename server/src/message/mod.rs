@@ -13,7 +13,7 @@ mod response;
 mod send;
 mod wire_body;
 
-pub use body::Body;
+pub use body::{Body, Source};
 pub use file::FileBody;
 pub use parts::{Part, PartsBody};
 pub use records::Records;

@@ -5,6 +5,7 @@
 //! ladder has come to its end: its input is closed, then SIGINT, SIGTERM, SIGKILL.
 
 mod environment;
+mod errors;
 mod places;
 mod programs;
 mod script;
@@ -12,6 +13,7 @@ mod spawner;
 
 pub use self::{
     environment::{Environment, Told, environment},
+    errors::{Listener, log_errors},
     places::{Place, Places},
     programs::{Order, Process, Programs},
     script::{Script, find},

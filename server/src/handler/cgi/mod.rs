@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rsp_core::config;
 
-use super::{Context, Handler};
+use super::{Context, Handler, Unanswered};
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
@@ -20,10 +20,12 @@ pub struct Cgi {
 
 impl Cgi {
     /// Answers a request.
-    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         match &self.otherwise {
             Some(handler) => Box::pin(handler.run(request, context)).await,
-            None => Err(Fault::new(Kind::NotFound, format!("no such program below {}", self.spec.folder.display()))),
+            None => {
+                Err(Fault::new(Kind::NotFound, format!("no such program below {}", self.spec.folder.display())).into())
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rsp_core::config;
 
 pub use self::residents::Residents;
-use super::{Context, Handler};
+use super::{Context, Handler, Unanswered};
 use crate::{
     error::{Fault, Kind},
     message::{Request, Response},
@@ -23,10 +23,10 @@ pub struct Exec {
 
 impl Exec {
     /// Answers a request.
-    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         match &self.otherwise {
             Some(handler) => Box::pin(handler.run(request, context)).await,
-            None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.program))),
+            None => Err(Fault::new(Kind::NotFound, format!("{} talks by WebSocket", self.spec.program)).into()),
         }
     }
 }
