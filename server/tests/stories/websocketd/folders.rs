@@ -1,5 +1,7 @@
 //! Folders of programs, CGI scripts and files, on one port.
 
+use std::collections::BTreeMap;
+
 use testkit::{Message, WebSocket};
 
 use super::{Starter, all_messages, handshake, variables};
@@ -104,21 +106,40 @@ fn websockets_scripts_and_files_share_a_port() {
 }
 
 #[test]
-fn the_environment_of_a_script_is_that_of_websocketds() {
+fn the_environment_of_a_script_is_that_of_rfc_3875() {
     let script = "#!/bin/sh\necho 'Content-Type: text/plain'\necho\nenv\n";
     let both = Starter::new().program("cgi/told", script).start(&["--cgidir=$HERE/cgi", "cat"]);
     let request = "GET /told?a=%20b&c HTTP/1.1\r\nHost: example.com:1234\r\nCookie: a=1\r\nCookie: b=2\r\nX-Two: 1\r\nX-Two: 2\r\n\
-                   Accept: text/x\r\nProxy: evil\r\n\r\n";
+                   Accept: text/x\r\nProxy: evil\r\nX_Under: score\r\n\r\n";
     let [ours, theirs] = both.ask(request).map(|answer| {
-        let lines = answer.text().lines().map(|line| Message::Text(line.to_owned())).collect::<Vec<_>>();
+        let lines: Vec<_> = answer.text().lines().map(|line| Message::Text(line.to_owned())).collect();
         variables(&lines)
     });
-    for name in ["REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR",
-        "GATEWAY_INTERFACE", "SCRIPT_NAME", "HTTP_COOKIE", "HTTP_X_TWO", "HTTP_ACCEPT", "HTTP_PROXY", "CONTENT_LENGTH"]
-    {
-        println!("{name}: {:?} {:?}", ours.get(name), theirs.get(name));
+    let of = |told: &BTreeMap<String, String>, name: &str| told.get(name).cloned();
+    for name in [
+        "GATEWAY_INTERFACE",
+        "HTTP_ACCEPT",
+        "HTTP_COOKIE",
+        "HTTP_HOST",
+        "HTTP_PROXY",
+        "HTTP_X_TWO",
+        "QUERY_STRING",
+        "REMOTE_ADDR",
+        "REMOTE_HOST",
+        "REQUEST_METHOD",
+        "REQUEST_URI",
+        "SERVER_PROTOCOL",
+    ] {
+        assert_eq!(of(&ours, name), of(&theirs, name), "{name}");
     }
-    assert_eq!(ours, theirs);
+    // Debian's has what Go's library makes of a handler at the root; RFC 3875 §4.1.13, §4.1.5, §4.1.14 say otherwise.
+    for (name, our, their) in [("SCRIPT_NAME", "/told", "/"), ("PATH_INFO", "", "/told"), ("SERVER_NAME", "example.com", "example.com:1234")] {
+        assert_eq!((of(&ours, name).as_deref(), of(&theirs, name).as_deref()), (Some(our), Some(their)), "{name}");
+    }
+    assert_eq!((of(&ours, "HTTP_X_UNDER"), of(&theirs, "HTTP_X_UNDER").as_deref()), (None, Some("score")));
+    // What Debian's tells beside that, a program of ours is told by its folder, `$0` and `passenv`.
+    let more: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).map(String::as_str).collect();
+    assert_eq!(more, ["HTTP_X_UNDER", "SCRIPT_FILENAME"]);
 }
 
 #[test]
