@@ -4,4 +4,5 @@ pub mod cgi;
 pub mod event_stream;
 pub mod fastcgi;
 pub mod http1;
+pub mod messages;
 pub mod websocket;

@@ -18,6 +18,6 @@ pub use file::FileBody;
 pub use parts::{Part, PartsBody};
 pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId, User};
-pub use response::{Answered, Line, Names, Response, Session, Takeover, Tunnel};
+pub use response::{Answered, Lead, Line, Names, Response, Session, Takeover, Tunnel};
 pub use send::{SendFault, Sender};
 pub use wire_body::{Lease, Slot, WireBody};
