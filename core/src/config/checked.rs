@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 pub use self::{
     auth::{Auth, ForwardAuth},
     channel::{Broker, Channel, Origins, Publish, Slow},
-    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Only, Origin},
     program::*,
     upstream::*,
 };
@@ -157,6 +157,8 @@ pub enum LogFormat {
     Common,
     /// One JSON object a line.
     Json,
+    /// websocketd's: a line when a session begins, and one when it or a request ends.
+    Websocketd,
     /// No access log.
     None,
 }

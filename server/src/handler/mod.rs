@@ -12,7 +12,7 @@ mod reply;
 
 pub use files::{content_type, sweep_for_ever};
 
-use std::{rc::Rc, sync::Arc};
+use std::{path::Path, rc::Rc, sync::Arc};
 
 use rsp_core::{
     config::{self, FunctionId, Limits},
@@ -151,6 +151,17 @@ impl Handler {
             Self::Proxy(proxy) => Some(&proxy.group),
             Self::Fastcgi(fastcgi) => Some(&fastcgi.group),
             Self::Bridge(bridge) => Some(&bridge.group),
+            _ => None,
+        }
+    }
+
+    /// The program that talks with clients, or the folder of those that do.
+    pub fn command(&self) -> Option<&Path> {
+        match self {
+            Self::Exec(exec) => Some(match &exec.spec.program {
+                config::Program::One(path, _) => path,
+                config::Program::Of { folder, .. } => folder,
+            }),
             _ => None,
         }
     }
