@@ -33,6 +33,9 @@ use arguments::Task;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = process::serve(std::env::args_os().skip(1)) {
+        return ExitCode::from(code);
+    }
     let task = arguments::parse(std::env::args_os());
     observe::messages(task.as_ref().ok().and_then(Task::messages));
     let code = match task {

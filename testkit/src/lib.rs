@@ -18,6 +18,7 @@ mod origin;
 mod pattern;
 mod peer;
 mod php;
+pub mod processes;
 mod program;
 mod puppet;
 mod redis;

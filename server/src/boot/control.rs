@@ -147,7 +147,7 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
-        let (broker, spawner) = (Arc::new(broker), Spawner::new());
+        let (broker, spawner) = (Arc::new(broker), Spawner::new(startup.inherited));
         let registry = Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin));
         let serving = dispatch::Shared {
             residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(&metrics)),

@@ -28,6 +28,7 @@ use super::{
     channel::{self, Channel},
     succession::PREDECESSOR,
 };
+use crate::process::Inherited;
 
 /// How long the new binary may take until it is ready: as long as a config may take to evaluate.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Startup {
     /// As it was called first, then its arguments.
     words: Vec<OsString>,
     folder: PathBuf,
+    /// What programs inherit, whatever this process changes for itself.
+    pub inherited: Inherited,
 }
 
 /// One address to hand over.
@@ -83,7 +86,7 @@ impl Startup {
         // A name may be a link that is turned to the next version; it counts if it leads here now.
         let named = words.first().and_then(|name| by_name(Path::new(name), &folder));
         let program = named.filter(|named| is_same_file(named, Path::new("/proc/self/exe"))).unwrap_or(own);
-        Self { program, words, folder }
+        Self { program, words, folder, inherited: Inherited::now() }
     }
 
     fn command(&self, channel: OwnedFd) -> Command {
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn a_new_binary_that_never_gets_ready_is_ended_when_its_time_is_over() {
         let startup =
-            Startup { program: "/bin/sleep".into(), words: vec!["sleep".into(), "1000".into()], folder: "/".into() };
+            Startup { program: "/bin/sleep".into(), words: vec!["sleep".into(), "1000".into()], ..Startup::new() };
         let (ours, theirs) = Channel::pair().unwrap();
         let offer = Offer { offered: Vec::new(), generation: 1, within: Duration::from_millis(50) };
         // It returns only when the new process is over.

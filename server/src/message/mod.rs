@@ -11,6 +11,7 @@ mod records;
 mod request;
 mod response;
 mod send;
+pub mod variables;
 mod wire_body;
 
 pub use body::{Body, Source};

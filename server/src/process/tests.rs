@@ -1,0 +1,283 @@
+//! The spawner as a process of its own, and programs that it starts.
+
+use std::{
+    fs,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rsp_core::config::{Command, ProcessLimits};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::{error::Kind, observe::Metrics};
+
+/// The test that is the spawner of the others.
+pub const SPAWNER: &str = "process::tests::the_spawner_of_the_other_tests";
+
+#[test]
+#[ignore = "it is the spawner of the other tests"]
+fn the_spawner_of_the_other_tests() {
+    let [files, small_pages] = Inherited::now().words();
+    let code = serve(["--spawner", &files, &small_pages].into_iter());
+    std::process::exit(code.map_or(1, i32::from));
+}
+
+struct Stage {
+    spawner: Arc<Spawner>,
+    metrics: Arc<Metrics>,
+    programs: Rc<Programs>,
+    places: Arc<Places>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let spawner = Spawner::new(Inherited::now());
+        let metrics = Metrics::new();
+        let programs = Programs::new(Arc::clone(&spawner), Arc::clone(&metrics));
+        let places = programs.places("test");
+        Self { spawner, metrics, programs, places }
+    }
+
+    async fn shell(&self, script: &str) -> Process {
+        self.run("/bin/sh", &["-c", script], &command(), Duration::ZERO).await.unwrap()
+    }
+
+    async fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        command: &Command,
+        close: Duration,
+    ) -> Result<Process, crate::error::Fault> {
+        let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
+        let order = Order {
+            program: Path::new(program),
+            arguments: &arguments,
+            environment: Environment::without_request(command),
+            folder: Path::new("/"),
+            command,
+            close,
+        };
+        self.programs.start(order, self.places.take(1000).unwrap()).await
+    }
+
+    fn taken(&self) -> usize {
+        let free: Vec<_> = (0..1000).map_while(|_| self.places.take(1000)).collect();
+        1000 - free.len()
+    }
+
+    /// Waits until nobody is left and all places are free, so long at most.
+    async fn empty_within(&self, time: Duration) -> bool {
+        let late = Instant::now() + time;
+        while self.metrics.processes.running.get() > 0 || self.taken() > 0 {
+            if Instant::now() > late {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        true
+    }
+}
+
+fn command() -> Command {
+    Command {
+        env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        passenv: Vec::new(),
+        cwd: None,
+        user: None,
+        limits: ProcessLimits::default(),
+    }
+}
+
+fn run(test: impl AsyncFnOnce(Stage)) {
+    let runtime = tokio::runtime::LocalRuntime::new().unwrap();
+    runtime.block_on(async { test(Stage::new()).await });
+}
+
+async fn said(process: &mut Process) -> String {
+    let mut text = String::new();
+    process.output.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// Reads up to the end of a line.
+async fn line(process: &mut Process) -> String {
+    let mut text = Vec::new();
+    while text.last() != Some(&b'\n') {
+        text.push(process.output.read_u8().await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_program_runs_and_ends_with_its_input() {
+    run(async |stage| {
+        let mut process = stage.run("/bin/cat", &[], &command(), Duration::ZERO).await.unwrap();
+        process.input.as_mut().unwrap().write_all(b"hello\n").await.unwrap();
+        assert_eq!(line(&mut process).await, "hello\n");
+        process.input = None;
+        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        assert!(process.running.status().unwrap().success());
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
+    });
+}
+
+#[test]
+fn the_ladder_goes_no_further_than_it_must() {
+    run(async |stage| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let tell = |signal: &str| format!("trap 'echo {signal} >{}; exit 0' {signal}", file(signal));
+        let deaf = |signals: &str| format!("trap '' {signals}");
+        // A shell runs its trap when its child is over, so that it must have none.
+        let wait = "echo ready; while :; do read line || :; done";
+        for (traps, left, least, most) in [
+            (format!("{}; {}", tell("INT"), tell("TERM")), Some("INT"), 100, 350),
+            (format!("{}; {}", deaf("INT"), tell("TERM")), Some("TERM"), 350, 850),
+            (deaf("INT TERM"), None, 850, 2000),
+        ] {
+            let mut process = stage.shell(&format!("{traps}; {wait}")).await;
+            assert_eq!(line(&mut process).await, "ready\n");
+            let before = Instant::now();
+            drop(process);
+            assert!(stage.empty_within(Duration::from_secs(5)).await, "{traps}");
+            let took = before.elapsed().as_millis();
+            assert!((least..most).contains(&took), "{traps}: {took} ms");
+            for signal in ["INT", "TERM"] {
+                assert_eq!(fs::remove_file(file(signal)).is_ok(), left == Some(signal), "{traps}");
+            }
+        }
+    });
+}
+
+#[test]
+fn each_step_waits_longer_where_that_is_asked_for() {
+    run(async |stage| {
+        let deaf = "trap '' INT; echo ready; while :; do read line || :; done";
+        let slow = Duration::from_millis(300);
+        let mut process = stage.run("/bin/sh", &["-c", deaf], &command(), slow).await.unwrap();
+        assert_eq!(line(&mut process).await, "ready\n");
+        let before = Instant::now();
+        drop(process);
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
+        assert!(before.elapsed() >= Duration::from_millis(100 + 250 + 600));
+    });
+}
+
+#[test]
+fn the_children_of_a_program_end_with_it_though_it_is_dead_itself() {
+    run(async |stage| {
+        let script = "(trap '' INT; exec sleep 1000) & (trap '' INT TERM; exec sleep 1000) & echo $!";
+        let mut process = stage.shell(script).await;
+        line(&mut process).await;
+        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        assert!(test_kill_process_group(group).is_ok(), "the children are there");
+        assert_eq!(stage.metrics.processes.running.get(), 1);
+        drop(process);
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
+        assert!(test_kill_process_group(group).is_err(), "nobody is left");
+    });
+}
+
+#[test]
+fn a_program_may_say_goodbye_though_nobody_reads_it() {
+    run(async |stage| {
+        let folder = tempfile::tempdir().unwrap();
+        let done = folder.path().join("done");
+        let script = format!("read line; echo goodbye && echo goodbye >&2 && touch {}", done.display());
+        drop(stage.shell(&script).await);
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
+        assert!(done.exists());
+    });
+}
+
+#[test]
+fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
+    run(async |stage| {
+        let script = "ls /proc/self/fd; grep -E '^(SigBlk|SigIgn|THP_enabled)' /proc/self/status; ulimit -n; env";
+        let mut process = stage.shell(script).await;
+        let text = said(&mut process).await;
+        let lines: Vec<_> = text.lines().collect();
+        // The fourth is the folder that `ls` reads.
+        assert_eq!(lines[..4], ["0", "1", "2", "3"], "{text}");
+        assert!(lines.contains(&"THP_enabled:\t1"), "{text}");
+        for name in ["SigBlk:\t", "SigIgn:\t"] {
+            let set = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+            // libc ignores two signals of its own, above the 31 that have names, in whatever it starts.
+            assert_eq!(u64::from_str_radix(set, 16).unwrap() & 0x7fff_ffff, 0, "{text}");
+        }
+        assert!(text.contains("SERVER_SOFTWARE=rsp/") && !text.contains("HOME="), "{text}");
+    });
+}
+
+#[test]
+fn what_can_not_be_run_says_why() {
+    run(async |stage| {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "#!/bin/sh\n").unwrap();
+        for (program, why) in [("/no/such", "No such file"), (plain.to_str().unwrap(), "Permission denied")] {
+            let fault = stage.run(program, &[], &command(), Duration::ZERO).await.err().unwrap();
+            assert_eq!(fault.kind, Kind::UpstreamDead);
+            assert!(fault.cause.contains(program) && fault.cause.contains(why), "{}", fault.cause);
+        }
+        let long = "x".repeat(200 << 10);
+        let fault = stage.run("/bin/true", &[&long], &command(), Duration::ZERO).await.err().unwrap();
+        assert_eq!(fault.kind, Kind::HeadTooLarge);
+        assert!(stage.empty_within(Duration::ZERO).await);
+        assert_eq!((stage.metrics.processes.failed.get(), stage.metrics.processes.started.get()), (3, 0));
+    });
+}
+
+#[test]
+fn a_start_that_nobody_waits_for_any_more_leaves_nothing_behind() {
+    run(async |stage| {
+        for _ in 0..20 {
+            let command = command();
+            let start = stage.run("/bin/cat", &[], &command, Duration::ZERO);
+            let _ = tokio::time::timeout(Duration::from_micros(500), start).await;
+        }
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
+    });
+}
+
+#[test]
+fn when_the_spawner_is_killed_all_is_over_at_once_and_goes_on_with_the_next() {
+    run(async |stage| {
+        let mut process = stage.shell("trap '' INT TERM; echo $PPID; while :; do read line || :; done").await;
+        let spawner = Pid::from_raw(line(&mut process).await.trim().parse().unwrap()).unwrap();
+        kill_process(spawner, Signal::KILL).unwrap();
+        assert!(std::future::poll_fn(|cx| process.poll_exited(cx)).await.is_err());
+        assert!(stage.empty_within(Duration::from_secs(1)).await);
+        // Whoever inherits it may take its time to ask how it exited.
+        let is_over = || testkit::processes::process(process.id()).is_none_or(|one| one.is_zombie);
+        testkit::eventually(Duration::from_secs(1), is_over);
+        drop(process);
+        let late = Instant::now() + Duration::from_secs(5);
+        let mut next = loop {
+            match stage.run("/bin/echo", &["again"], &command(), Duration::ZERO).await {
+                Ok(process) => break process,
+                Err(fault) => assert!(Instant::now() < late, "{}", fault.cause),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(line(&mut next).await, "again\n");
+    });
+}
+
+#[test]
+fn the_end_of_the_spawner_is_that_of_all_processes() {
+    run(async |stage| {
+        let mut process = stage.shell("trap '' INT; echo ready; while :; do read line || :; done").await;
+        assert_eq!(line(&mut process).await, "ready\n");
+        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        stage.spawner.end(Duration::from_secs(5)).await;
+        assert!(test_kill_process_group(group).is_err());
+        assert!(stage.run("/bin/true", &[], &command(), Duration::ZERO).await.is_err());
+    });
+}
