@@ -51,10 +51,10 @@ impl Starter {
 
     #[track_caller]
     fn start(self, arguments: &[&str]) -> Beside {
-        let theirs = Websocketd::start(&self.filled(arguments), self.folder.path(), &self.environment);
         let all: Vec<&str> = ["exec", "--port=$PORT", "--address=127.0.0.1"].iter().chain(arguments).copied().collect();
         let variables = self.environment.iter();
         let ours = variables.fold(self.rsp(&all), |ours, (name, value)| ours.environment(name, value)).start();
+        let theirs = Websocketd::start(&self.filled(arguments), ours.folder(), &self.environment);
         Beside { ours, theirs, folder: self.folder }
     }
 

@@ -112,11 +112,12 @@ fn a_close_is_answered_with_its_code() {
 /// and says each time that it is still there.
 const STUBBORN: &str = "#!/usr/bin/env python3
 import os, signal, sys, time
+name = '%s.%d' % (sys.argv[0], os.getpid())
 began = None
 def note(what):
     global began
     began = began or time.monotonic()
-    with open(sys.argv[1] + '.steps', 'a') as steps:
+    with open(name + '.steps', 'a') as steps:
         steps.write('%s %d\\n' % (what, 1000 * (time.monotonic() - began)))
 for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(one, lambda number, _: note(signal.Signals(number).name))
@@ -124,8 +125,8 @@ print(os.getpid(), flush=True)
 sys.stdin.read()
 note('end')
 while True:
-    with open(sys.argv[1] + '.last', 'w') as last:
-        last.write('%d' % (1000 * (time.monotonic() - began)))
+    with open(name + '.last', 'a') as last:
+        last.write('%d\n' % (1000 * (time.monotonic() - began)))
     time.sleep(0.01)
 ";
 
@@ -133,21 +134,19 @@ while True:
 fn ladder(both: &Beside, which: usize) -> (Vec<(String, u64)>, u64) {
     let mut sockets = both.open("/");
     let id = sockets[which].text();
-    let name = format!("of-{id}");
     drop(sockets);
     eventually(SOON, || !fs::exists(format!("/proc/{id}")).unwrap());
-    let read = |end: &str| fs::read_to_string(both.path().join(format!("{name}.{end}"))).unwrap();
-    let steps = read("steps");
+    let read = |end: &str| fs::read_to_string(both.path().join(format!("stubborn.{id}.{end}"))).unwrap();
+    let (steps, last) = (read("steps"), read("last"));
     let steps = steps.lines().filter_map(|line| line.split_once(' '));
-    (steps.map(|(what, at)| (what.to_owned(), at.parse().unwrap())).collect(), read("last").parse().unwrap())
+    (steps.map(|(what, at)| (what.to_owned(), at.parse().unwrap())).collect(), last.lines().last().unwrap().parse().unwrap())
 }
 
 #[test]
 fn a_program_that_does_not_end_is_asked_three_times_and_killed() {
     // Each step is so much later than the one before; Debian's adds `--closems` to the same.
     for (flag, more) in [("--closems=0", 0), ("--closems=150", 150)] {
-        let script = STUBBORN.replace("sys.argv[1]", "os.path.dirname(os.path.abspath(sys.argv[0])) + '/of-%d' % os.getpid()");
-        let both = Starter::new().program("stubborn", &script).start(&[flag, "$HERE/stubborn"]);
+        let both = Starter::new().program("stubborn", STUBBORN).start(&[flag, "$HERE/stubborn"]);
         let begun = Instant::now();
         for (who, (steps, last)) in [("rsp", ladder(&both, 0)), ("websocketd", ladder(&both, 1))] {
             let names: Vec<&str> = steps.iter().map(|(what, _)| what.as_str()).collect();

@@ -78,7 +78,8 @@ fn a_request_that_is_no_websocket_gets_the_same_status() {
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), [404, 404]),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n".to_owned(), [404, 404]),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n".to_owned(), [404, 404]),
-        (format!("POST / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"), [405, 405]),
+        // A WebSocket begins with a GET (RFC 6455 §4.1): this is none.
+        (format!("POST / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"), [404, 405]),
         (format!("GET / HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"), [400, 400]),
         // RFC 6455 §4.2.2: 426 says which version would do.
         (format!("GET / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 8\r\n\r\n"), [426, 400]),
@@ -91,16 +92,24 @@ fn a_request_that_is_no_websocket_gets_the_same_status() {
 }
 
 #[test]
-fn no_subprotocol_and_no_extension_is_agreed_on() {
+fn the_first_subprotocol_is_agreed_on_and_messages_may_be_compressed() {
     let both = beside(&["cat"]);
-    let fields = "Sec-WebSocket-Protocol: one, two\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-    let names = ["sec-websocket-protocol", "sec-websocket-extensions", "sec-websocket-accept"];
-    let agreed = |address: String| {
-        let socket = WebSocket::open_with(&address, "/", fields);
-        names.map(|name| socket.header(name).map(str::to_owned))
+    let names = ["sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions"];
+    let agreed = |fields: &str| {
+        let of = |address: String| {
+            let socket = WebSocket::open_with(&address, "/", fields);
+            names.map(|name| socket.header(name).map(str::to_owned))
+        };
+        [of(both.ours.address()), of(both.theirs.address())]
     };
-    let [ours, theirs] = [both.ours.address(), both.theirs.address()].map(agreed);
+    let [ours, theirs] = agreed("");
     assert_eq!(ours, theirs);
+    // Debian's agrees on none, and browsers end a WebSocket whose subprotocol was not agreed on.
+    let [ours, theirs] = agreed("Sec-WebSocket-Protocol: one, two\r\n");
+    assert_eq!((ours[1].as_deref(), theirs[1].as_deref()), (Some("one"), None));
+    let [ours, theirs] = agreed("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    assert!(ours[2].as_deref().is_some_and(|agreed| agreed.starts_with("permessage-deflate")), "{ours:?}");
+    assert_eq!(theirs[2], None);
 }
 
 #[test]
