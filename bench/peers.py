@@ -220,7 +220,7 @@ def process_tree(pid):
             tasks = os.listdir(f"/proc/{parent}/task")
             for task in tasks:
                 found += map(int, Path(f"/proc/{parent}/task/{task}/children").read_text().split())
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return found
 

@@ -60,7 +60,7 @@ fn a_path_that_two_readers_could_read_in_two_ways_runs_nothing() {
         ("/sub/../one", 101, 301),
         ("//one", 101, 301),
         ("/one/a//b", 101, 301),
-        ("/..%2Foutside", 404, 301),
+        ("/..%2Foutside", 400, 301),
     ] {
         let [ours, theirs] = both.ask(&handshake(path, "a", "")).map(|answer| answer.status);
         assert_eq!((ours, theirs), (ours_is, theirs_is), "{path}");

@@ -126,7 +126,7 @@ sys.stdin.read()
 note('end')
 while True:
     with open(name + '.last', 'a') as last:
-        last.write('%d\n' % (1000 * (time.monotonic() - began)))
+        last.write('%d\\n' % (1000 * (time.monotonic() - began)))
     time.sleep(0.01)
 ";
 
