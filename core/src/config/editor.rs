@@ -109,9 +109,9 @@ fn fields(out: &mut String, options: &[Opt], landed: bool, depth: usize) {
         let mark = if landed && !option.landed { " (not in this version)" } else { "" };
         let default = option.default.written().map(|default| format!(" Default: {default}.")).unwrap_or_default();
         let _ = writeln!(out, "{indent}--- {}{default}{mark}", option.doc);
-        let of = match (option.of, option.name) {
-            (Type::Table(_), "limits" | "log") => table_name(option.name),
-            _ => luau(option.of, depth),
+        let of = match option.is_told_elsewhere() {
+            true => table_name(option.name),
+            false => luau(option.of, depth),
         };
         let of = if of.contains(" | ") || of.contains(" -> ") { format!("({of})") } else { of };
         let _ = writeln!(out, "{indent}{}: {of}?,", option.name);

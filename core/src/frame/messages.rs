@@ -134,38 +134,6 @@ mod tests {
         (messages, false)
     }
 
-    /// The same in the simplest words.
-    fn cut_simply(framing: Framing, max: usize, mut stream: &[u8]) -> (Vec<Vec<u8>>, bool) {
-        let mut messages = Vec::new();
-        match framing {
-            Framing::Lines => {
-                while let Some(end) = stream.iter().position(|&byte| byte == b'\n') {
-                    let line = stream[..end].strip_suffix(b"\r").unwrap_or(&stream[..end]);
-                    if line.len() > max {
-                        return (messages, true);
-                    }
-                    messages.push(line.to_vec());
-                    stream = &stream[end + 1..];
-                }
-                let is_too_long = stream.strip_suffix(b"\r").unwrap_or(stream).len() > max;
-                (messages, is_too_long)
-            }
-            Framing::Raw => (vec![stream.to_vec()], false),
-            Framing::Length => {
-                while stream.len() >= 4 {
-                    let length = stream[..4].iter().fold(0, |sum, &byte| sum * 256 + usize::from(byte));
-                    if length > max {
-                        return (messages, true);
-                    }
-                    let Some(message) = stream.get(4..4 + length) else { break };
-                    messages.push(message.to_vec());
-                    stream = &stream[4 + length..];
-                }
-                (messages, false)
-            }
-        }
-    }
-
     #[test]
     fn a_line_is_as_long_as_it_may_be_without_its_end() {
         for (stream, cut_into) in [
@@ -201,14 +169,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_stream_is_cut_alike_however_it_arrives(
-            framing in framing(), max in 0..6usize, stream in "[ab\r\n\0\x01\x03]{0,30}", step in 1..9usize,
-        ) {
-            let pieces: Vec<&[u8]> = stream.as_bytes().chunks(step).collect();
-            prop_assert_eq!(cut(framing, max, &pieces), cut_simply(framing, max, stream.as_bytes()));
-        }
-
         #[test]
         fn what_is_written_is_read(framing in framing(), messages: Vec<Vec<u8>>) {
             let legal = |message: &Vec<u8>| framing == Framing::Length || !message.contains(&b'\n') && !message.ends_with(b"\r");

@@ -46,7 +46,9 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
         Refused::Fault(fault) => {
             noted(fault, ticket);
             match status {
-                StatusCode::SERVICE_UNAVAILABLE => response.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                    response.with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+                }
                 _ => response,
             }
         }

@@ -18,6 +18,9 @@ use crate::{
     upstream::{Dialled, Group, affinity, dial},
 };
 
+/// Bytes that a server may still say to nobody before its connection is closed in its face.
+const LAST_WORDS: usize = 64 << 10;
+
 /// A `bridge` that is ready to run.
 pub struct Bridge {
     /// The checked options.
@@ -106,7 +109,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let (wire, in_flight) = (Rc::clone(&self.wire), self.in_flight.take());
         tokio::task::spawn_local(async move {
-            session::part(&wire, true, Instant::now() + CLOSING).await;
+            session::part(&wire, true, Instant::now() + CLOSING, LAST_WORDS).await;
             drop(in_flight);
         });
     }

@@ -65,8 +65,8 @@ fn take(errors: &pipe::Receiver, lines: &mut Lines<impl FnMut(&str)>) -> bool {
     }
 }
 
-/// Cuts a stream into lines to show.
-struct Lines<F> {
+/// Cuts a stream into lines to show, 2 KiB of each at most.
+pub struct Lines<F> {
     /// The beginning of a line; never more than is shown of one, and empty between two.
     begun: Vec<u8>,
     /// Whether the line has more bytes than are shown.
@@ -75,11 +75,13 @@ struct Lines<F> {
 }
 
 impl<F: FnMut(&str)> Lines<F> {
-    fn new(show: F) -> Self {
+    /// Lines that `show` gets.
+    pub fn new(show: F) -> Self {
         Self { begun: Vec::new(), is_cut: false, show }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) {
+    /// More of the stream.
+    pub fn take(&mut self, mut bytes: &[u8]) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             self.add(&bytes[..end]);
             self.show();
@@ -88,8 +90,8 @@ impl<F: FnMut(&str)> Lines<F> {
         self.add(bytes);
     }
 
-    /// A last line without its end is one, too.
-    fn end(&mut self) {
+    /// The end of the stream: a last line without its end is one, too.
+    pub fn end(&mut self) {
         if !self.begun.is_empty() {
             self.show();
         }

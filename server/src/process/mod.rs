@@ -23,7 +23,7 @@ use identity::Identity;
 
 pub use self::{
     environment::{Environment, Told, environment},
-    errors::{Listener, log_errors},
+    errors::{Lines, Listener, log_errors},
     places::{Place, Places},
     programs::{Order, Process, Programs, Running},
     script::{Script, find},

@@ -45,7 +45,7 @@ pub struct Spawner {
     state: Mutex<State>,
 }
 
-type Identities = HashMap<(String, Option<String>), (Instant, Option<Identity>)>;
+type Identities = HashMap<(String, Option<String>), (Instant, Result<Option<Identity>, String>)>;
 
 #[derive(Default)]
 struct State {
@@ -109,18 +109,18 @@ impl Spawner {
     pub async fn identity(&self, user: &config::User) -> Result<Option<Identity>, String> {
         let key = (user.name.clone(), user.group.clone());
         let known = lock(&self.identities).get(&key).filter(|(since, _)| since.elapsed() < IDENTITY_AGE).cloned();
-        if let Some((_, identity)) = known {
-            return Ok(identity);
+        if let Some((_, found)) = known {
+            return found;
         }
         let user = user.clone();
         let found = tokio::task::spawn_blocking(move || Identity::find(&user)).await;
-        let found = found.map_err(|e| e.to_string())??;
+        let found = found.map_err(|e| e.to_string())?;
         let mut identities = lock(&self.identities);
         if identities.len() >= IDENTITIES_MAX {
             identities.clear();
         }
         identities.insert(key, (Instant::now(), found.clone()));
-        Ok(found)
+        found
     }
 
     /// Lets all processes end, and waits for that, so long at most; who needs longer is seen to by the spawner alone.

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::Path,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rsp_core::config::{Command, ProcessLimits};
+use rsp_core::config::{Command, ProcessLimits, User};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,7 +22,7 @@ pub const SPAWNER: &str = "process::tests::the_spawner_of_the_other_tests";
 #[test]
 #[ignore = "it is the spawner of the other tests"]
 fn the_spawner_of_the_other_tests() {
-    let [files, small_pages] = Inherited::now().words();
+    let [files, small_pages] = Inherited::find(None).words();
     let code = serve(["--spawner", &files, &small_pages].into_iter());
     std::process::exit(code.map_or(1, i32::from));
 }
@@ -35,7 +36,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let spawner = Spawner::new(Inherited::now());
+        let spawner = Spawner::new(Inherited::find(None));
         let metrics = Metrics::new();
         let programs = Programs::new(Arc::clone(&spawner), Arc::clone(&metrics));
         let places = programs.places("test");
@@ -212,6 +213,82 @@ fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
             assert_eq!(u64::from_str_radix(set, 16).unwrap() & 0x7fff_ffff, 0, "{text}");
         }
         assert!(text.contains("SERVER_SOFTWARE=rsp/") && !text.contains("HOME="), "{text}");
+    });
+}
+
+#[test]
+fn a_program_gets_no_more_than_its_limits() {
+    run(async |stage| {
+        let limits = ProcessLimits { cpu: Some(1), memory: Some(512 << 20), files: Some(17) };
+        let limited = Command { limits, ..command() };
+        let script = "ulimit -n; ulimit -Hn; ulimit -v; echo; while :; do :; done";
+        let mut process = stage.run("/bin/sh", &["-c", script], &limited, Duration::ZERO).await.unwrap();
+        assert_eq!(said(&mut process).await, "17\n17\n524288\n\n");
+        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        assert_eq!(process.running.status().unwrap().signal(), Some(Signal::KILL.as_raw()), "its second is over");
+    });
+}
+
+#[test]
+fn a_program_becomes_another_user_with_all_its_groups_and_no_others() {
+    run(async |stage| {
+        let other = Command { user: Some(User { name: "nobody".to_owned(), group: None }), ..command() };
+        let started =
+            stage.run("/bin/sh", &["-c", "id -u; id -G; grep CapEff /proc/self/status"], &other, Duration::ZERO);
+        match (rustix::process::geteuid().is_root(), started.await) {
+            (true, Ok(mut process)) => {
+                let lines = said(&mut process).await;
+                let group = lines.lines().nth(1).unwrap().to_owned();
+                assert_eq!(lines, format!("65534\n{group}\nCapEff:\t0000000000000000\n"));
+                assert!(!group.split(' ').any(|group| group == "0"), "{group}");
+            }
+            (false, Err(fault)) => assert!(fault.cause.contains("only root"), "{}", fault.cause),
+            (is_root, started) => panic!("root: {is_root}, {:?}", started.map(|_| ()).map_err(|fault| fault.cause)),
+        }
+        let nobody = Command { user: Some(User { name: "no-such-user".to_owned(), group: None }), ..command() };
+        let fault = stage.run("/bin/true", &[], &nobody, Duration::ZERO).await.err().unwrap();
+        assert!(fault.cause.contains("no user \"no-such-user\""), "{}", fault.cause);
+    });
+}
+
+#[test]
+fn a_thousand_processes_come_and_go_and_leave_nothing() {
+    run(async |stage| {
+        let mut first = stage.shell("echo $PPID; read line").await;
+        let spawner: u32 = line(&mut first).await.trim().parse().unwrap();
+        let descriptors = |pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let before = (descriptors(spawner), descriptors(std::process::id()));
+        for _ in 0..20 {
+            let mut some = Vec::new();
+            for _ in 0..50 {
+                some.push(stage.run("/bin/cat", &[], &command(), Duration::ZERO).await.unwrap());
+            }
+        }
+        let is_empty = || testkit::processes::descendants(spawner).len() == 1;
+        let late = Instant::now() + Duration::from_secs(5);
+        while stage.metrics.processes.running.get() > 1 && Instant::now() < late {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(is_empty(), "{:?}", testkit::processes::descendants(spawner));
+        assert_eq!((descriptors(spawner), descriptors(std::process::id())), before);
+        assert_eq!((stage.metrics.processes.started.get(), stage.taken()), (1001, 1));
+    });
+}
+
+#[test]
+fn a_spawner_that_stands_still_is_not_waited_for_for_ever() {
+    run(async |stage| {
+        let mut first = stage.shell("echo $PPID; read line").await;
+        let spawner = Pid::from_raw(line(&mut first).await.trim().parse().unwrap()).unwrap();
+        kill_process(spawner, Signal::STOP).unwrap();
+        tokio::time::pause();
+        let fault = stage.run("/bin/true", &[], &command(), Duration::ZERO).await.err().unwrap();
+        assert_eq!(fault.kind, Kind::Full, "{}", fault.cause);
+        tokio::time::resume();
+        kill_process(spawner, Signal::CONT).unwrap();
+        assert!(stage.run("/bin/true", &[], &command(), Duration::ZERO).await.is_ok());
+        drop(first);
+        assert!(stage.empty_within(Duration::from_secs(5)).await);
     });
 }
 

@@ -31,7 +31,7 @@ pub use self::{
     compress::Deflaters,
     far::{Brought, End, Far},
     framed::{Ends, Framed},
-    goodbye::{CLOSING, part},
+    goodbye::{CLOSING, DISCARDED_MAX, part},
     handshake::{Handshake, wants_websocket},
     incoming::Incoming,
     pages::{is_own, refused},

@@ -118,7 +118,7 @@ impl Socket {
             while !self.input.is_empty() {
                 if far.poll_room(cx).is_pending() {
                     pulse.heard();
-                    return self.leaving.watch(cx, wire);
+                    return self.leaving.watch(cx, wire, !self.input.is_empty());
                 }
                 self.leaving.until = None;
                 match self.incoming.next(&mut self.input).map_err(Ending::Fault)? {
@@ -133,7 +133,7 @@ impl Socket {
             self.input = Buffer::default();
             if far.poll_room(cx).is_pending() {
                 pulse.heard();
-                return self.leaving.watch(cx, wire);
+                return self.leaving.watch(cx, wire, !self.input.is_empty());
             }
             match wire.poll_readable(cx, None) {
                 Poll::Pending => return Ok(true),
@@ -153,14 +153,16 @@ impl Socket {
 }
 
 impl Leaving {
-    /// Whether a client that can't be read now has left: what it said before is taken for a while still.
-    fn watch(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Result<bool, Ending> {
+    /// Whether a client that can't be read now has left: what it said before is taken for a while still. `has_more`: not
+    /// all that was read is taken yet.
+    fn watch(&mut self, cx: &mut Context<'_>, wire: &Wire, has_more: bool) -> Result<bool, Ending> {
         if wire.poll_broken(cx).is_ready() {
             return Err(Ending::Gone);
         }
         let look = match wire.watch(cx) {
             Watched::Quiet => return Ok(true),
             Watched::Unread => Instant::now() + LOOK_EVERY,
+            Watched::Ended if !has_more && !wire.has_unread() => return Err(Ending::Left),
             Watched::Ended => *self.until.get_or_insert_with(|| Instant::now() + CLOSING),
         };
         match self.timer.poll(cx, look) {

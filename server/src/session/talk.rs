@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Brought, End, Far,
-    goodbye::{CLOSING, part},
+    goodbye::{CLOSING, DISCARDED_MAX, part},
     near::Near,
-    pulse::Pulse,
+    pulse::{Pulse, Silent},
     sessions::Seat,
 };
 use crate::stream::Wire;
@@ -79,17 +79,28 @@ impl<F: Far> Talk<F> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => return Poll::Ready(Ending::Far(end)),
                 Poll::Pending if !took_all || has_room && self.near.owes() => {}
-                Poll::Pending => match self.pulse.poll(cx) {
+                Poll::Pending => match self.poll_pulse(cx, has_room) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
-                    Poll::Ready(Ok(())) if has_room => self.near.ping(&mut self.brought),
-                    // It is slow: that has a time-out of its own.
                     Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
                 },
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Asks for a sign of life when it is time.
+    fn poll_pulse(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Result<(), Silent>> {
+        if !has_room {
+            // It is slow, and can't answer what it did not read yet: that has a time-out of its own.
+            self.pulse.heard();
+        }
+        ready!(self.pulse.poll(cx))?;
+        if has_room {
+            self.near.ping(&mut self.brought);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what there is for the client; ready when it is out.
@@ -152,6 +163,6 @@ async fn tell(wire: &Wire, mut brought: Brought, timeout: Duration, must_wait: b
         brought.forget(n);
         sent += n as u64;
     }
-    part(wire, must_wait, Instant::now() + CLOSING).await;
+    part(wire, must_wait, Instant::now() + CLOSING, DISCARDED_MAX).await;
     sent
 }

@@ -163,6 +163,22 @@ fn levels_above_access_log_no_request() {
 }
 
 #[test]
+fn what_programs_say_on_standard_error_is_shown_unless_only_the_fatal_is() {
+    for (level, shown) in [("access", true), ("error", true), ("fatal", false)] {
+        let words = [&*format!("--loglevel={level}"), "sh", "-c", "echo out of paper >&2; echo done"];
+        let rsp = exec(&words).start();
+        let mut socket = WebSocket::open(&rsp.address(), "/");
+        assert_eq!(socket.read(), Message::Text("done".into()));
+        if shown {
+            wait_for_message(&rsp, "out of paper");
+        } else {
+            assert!(matches!(socket.read(), Message::Close(..)));
+            assert!(rsp.lines(Stream::Stderr).is_empty(), "{}", rsp.output());
+        }
+    }
+}
+
+#[test]
 fn a_unix_socket_alone_is_all_that_listens() {
     let words = ["exec", "--unixsocket=x.sock", "cat"];
     let mut rsp = Rsp::command(&words).start();

@@ -46,6 +46,7 @@ mod php;
 mod pool;
 mod programs;
 mod programs_ending;
+mod programs_guide;
 mod programs_languages;
 mod programs_posting;
 mod programs_shared;

@@ -148,7 +148,7 @@ pub struct Cgi {
     pub prefix: String,
     /// How they run.
     pub command: Command,
-    /// Start to the head of the answer, and between two reads of its body.
+    /// How long it may neither take of the request nor answer, and between two reads of its answer's body.
     pub timeout: Duration,
     /// Processes at once.
     pub processes_max: usize,

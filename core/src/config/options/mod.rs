@@ -70,6 +70,17 @@ pub struct Opt {
     pub landed: bool,
 }
 
+impl Opt {
+    /// Whether it takes what the statement of its name takes; the statement tells of it.
+    pub(super) fn is_told_elsewhere(&self) -> bool {
+        let names = |options: &'static [Self]| options.iter().map(|option| option.name);
+        match (self.of, find(self.name)) {
+            (Type::Table(inner), Some(statement)) => names(inner).eq(names(statement.options)),
+            _ => false,
+        }
+    }
+}
+
 /// What an option takes, with its bounds; both ends are included.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {

@@ -115,7 +115,8 @@ fn level(given: &Given) -> Option<&'static str> {
         "debug" => "trace",
         "trace" => "debug",
         "access" | "info" => "info",
-        "error" => "error",
+        // What programs say on standard error is an error, to websocketd.
+        "error" => "error,rsp::process::errors=info",
         "fatal" => "off",
         _ => return None,
     })

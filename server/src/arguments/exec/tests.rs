@@ -160,7 +160,7 @@ fn levels_are_websocketds() {
         ("trace", "debug", "websocketd"),
         ("access", "info", "websocketd"),
         ("info", "info", "none"),
-        ("error", "error", "none"),
+        ("error", "error,rsp::process::errors=info", "none"),
         ("fatal", "off", "none"),
     ] {
         let words = [&*format!("--loglevel={level}"), "cat"];

@@ -36,8 +36,16 @@ pub struct Inherited {
 }
 
 impl Inherited {
+    /// What this process was started with; `before` is what another rsp says that started it and was changed already.
+    pub fn find(before: Option<&OsStr>) -> Self {
+        let words = before.and_then(|words| words.to_str()?.split_once(' '));
+        words
+            .and_then(|(files, small_pages)| Self::read(files.as_ref(), small_pages.as_ref()))
+            .unwrap_or_else(Self::now)
+    }
+
     /// As it is now.
-    pub fn now() -> Self {
+    fn now() -> Self {
         Self {
             files: getrlimit(Resource::Nofile).current,
             small_pages: rustix::thread::transparent_huge_pages_are_disabled().unwrap_or_default(),
