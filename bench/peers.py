@@ -183,13 +183,15 @@ def those_found(found):
 
 
 def build():
-    """Compiles what is written in C where its source is newer."""
+    """Compiles what is written in C where its source is newer; its first line may say with what."""
     BUILD.mkdir(exist_ok=True)
     headers = [header.stat().st_mtime for header in HERE.glob("*/*.h")]
     for source in HERE.glob("*/*.c"):
         made = BUILD / source.stem
         if not made.exists() or made.stat().st_mtime < max(source.stat().st_mtime, *headers):
-            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)
+            first = source.read_text().partition("\n")[0]
+            more = first.removeprefix("// cc:").split() if first.startswith("// cc:") else []
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", *more, "-o", str(made), str(source)], check=True)
 
 
 def find(program):
