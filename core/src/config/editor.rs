@@ -127,7 +127,7 @@ fn luau(of: Type, depth: usize) -> String {
         Type::Size(..) => "Size".to_owned(),
         Type::Rate => "Rate".to_owned(),
         Type::Choice(words) => words.iter().map(|word| format!("\"{}\"", word.name)).collect::<Vec<_>>().join(" | "),
-        Type::Mode | Type::Text | Type::Path | Type::Address | Type::Network => "string".to_owned(),
+        Type::Mode | Type::Text | Type::Lines | Type::Path | Type::Address | Type::Network => "string".to_owned(),
         Type::Table(options) => {
             let mut out = String::from("{\n");
             fields(&mut out, options, true, depth + 1);

@@ -126,7 +126,8 @@ impl Programs {
         let (errors, its_errors) = reading().map_err(no_pipes)?;
         let kept = [duplicate(&output).map_err(no_pipes)?, duplicate(&errors).map_err(no_pipes)?];
         // From here on its end is seen to, whoever waits for it.
-        let running = Running { seat: roster.take_seat(place, kept), roster: Rc::clone(&roster) };
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into();
+        let running = Running { seat: roster.take_seat(name, place, kept), roster: Rc::clone(&roster) };
         let start = packet::Start {
             id: running.seat.id,
             close,

@@ -12,6 +12,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -22,6 +23,9 @@ use super::{
     packet::{Answer, Order, What},
 };
 use crate::{error::Kind, observe::Metrics};
+
+/// No step of the ladder sends a signal earlier after the end of a talk.
+const UNSIGNALLED: Duration = Duration::from_millis(100);
 
 /// One line, and everybody that was ordered over it and is not gone.
 pub struct Roster {
@@ -38,6 +42,10 @@ pub struct Seat {
     pub id: u32,
     state: Cell<State>,
     pid: Cell<i32>,
+    /// What messages call it.
+    name: Box<str>,
+    /// When nobody talked with it any more.
+    left: Cell<Option<Instant>>,
     /// Who waits for its start, or for its exit.
     waker: Cell<Option<Waker>>,
     place: Cell<Option<Place>>,
@@ -81,13 +89,15 @@ impl Roster {
     }
 
     /// Room for one more.
-    pub fn take_seat(&self, place: Place, kept: [OwnedFd; 2]) -> Rc<Seat> {
+    pub fn take_seat(&self, name: Box<str>, place: Place, kept: [OwnedFd; 2]) -> Rc<Seat> {
         let id = self.last.get().wrapping_add(1);
         self.last.set(id);
         let seat = Rc::new(Seat {
             id,
             state: Cell::new(State::New),
             pid: Cell::default(),
+            name,
+            left: Cell::default(),
             waker: Cell::default(),
             place: Cell::new(Some(place)),
             kept: Cell::new(Some(kept)),
@@ -111,6 +121,7 @@ impl Roster {
 
     /// Nobody talks with it any more.
     pub fn leave(&self, seat: &Seat) {
+        seat.left.set(Some(Instant::now()));
         match seat.state.get() {
             State::New => drop(self.seats.borrow_mut().remove(&seat.id)),
             State::Ordered | State::Runs | State::Exited(_) if self.seats.borrow().contains_key(&seat.id) => {
@@ -156,7 +167,10 @@ impl Roster {
                 seat.turn(State::Failed(errno, what));
                 seat.leave();
             }
-            Answer::Exited { status, .. } => seat.turn(State::Exited(status)),
+            Answer::Exited { status, .. } => {
+                seat.tell(ExitStatus::from_raw(status));
+                seat.turn(State::Exited(status));
+            }
             Answer::Gone { .. } => {
                 self.seats.borrow_mut().remove(&id);
                 self.metrics.processes.running.dec();
@@ -210,6 +224,18 @@ impl Seat {
         match self.state.get() {
             State::Exited(status) => Some(ExitStatus::from_raw(status)),
             _ => None,
+        }
+    }
+
+    /// Says how it ended; for all to hear if that was a signal that is none of ours.
+    fn tell(&self, status: ExitStatus) {
+        let (name, pid) = (&self.name, self.pid.get());
+        let steps = [Signal::INT, Signal::TERM, Signal::KILL].map(Signal::as_raw);
+        let is_ours =
+            |signal| steps.contains(&signal) && self.left.get().is_some_and(|left| left.elapsed() >= UNSIGNALLED);
+        match status.signal() {
+            Some(signal) if !is_ours(signal) => tracing::warn!("{name} (process {pid}) died of {status}"),
+            _ => tracing::debug!("{name} (process {pid}) ended with {status}"),
         }
     }
 

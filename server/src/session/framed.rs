@@ -47,6 +47,8 @@ pub struct Framed {
     sent: usize,
     /// Whether the client's last message was bytes: where that can't be said on a stream, it is answered in kind.
     speaks_bytes: bool,
+    /// What the client is told that its messages are of, each in an object; None: they go as they are.
+    stream: Option<&'static str>,
 }
 
 impl Framed {
@@ -60,7 +62,13 @@ impl Framed {
             given: Vec::new(),
             sent: 0,
             speaks_bytes: false,
+            stream: None,
         }
+    }
+
+    /// The same, each message in an object that says which stream it is of: `{"stream":"stdout","data":"…"}`.
+    pub fn of_stream(self, name: &'static str) -> Self {
+        Self { stream: Some(name), ..self }
     }
 
     /// Adds the messages that came whole.
@@ -72,7 +80,10 @@ impl Framed {
                 Framing::Raw => false,
                 Framing::Length => !self.speaks_bytes,
             };
-            brought.message(message, is_text);
+            match self.stream {
+                None => brought.message(message, is_text),
+                Some(stream) => brought.message(object(stream, message).as_bytes(), true),
+            }
             self.came.consume(taken);
         }
         Ok(())
@@ -97,6 +108,12 @@ impl Framed {
         }
         read
     }
+}
+
+/// As websocketd's `--passstderr` has it. What is no UTF-8 can't be in JSON.
+fn object(stream: &'static str, data: &[u8]) -> String {
+    let data = serde_json::Value::from(String::from_utf8_lossy(data));
+    format!("{{\"stream\":\"{stream}\",\"data\":{data}}}")
 }
 
 impl Far for Framed {

@@ -45,6 +45,8 @@ mod paths;
 mod php;
 mod pool;
 mod programs;
+mod programs_bounds;
+mod programs_console;
 mod programs_ending;
 mod programs_guide;
 mod programs_languages;

@@ -100,8 +100,10 @@ pub enum Type {
     Mode,
     /// One of these words.
     Choice(&'static [Word]),
-    /// Any string.
+    /// A string of one line.
     Text,
+    /// Any string, whatever lines it has.
+    Lines,
     /// A path, relative to the folder of the file that says it.
     Path,
     /// An address to listen on.
@@ -220,7 +222,7 @@ impl Type {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{}\"", word.name)).collect();
                 format!("one of {}", words.join(", "))
             }
-            Self::Text => "a string".to_owned(),
+            Self::Text | Self::Lines => "a string".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Address => "an address".to_owned(),
             Self::Network => "a network".to_owned(),
@@ -240,7 +242,7 @@ impl Type {
             Self::Rate => "for example \"10/s\" or \"600/m\"".to_owned(),
             Self::Mode => "in octal, in quotes: \"0660\"".to_owned(),
             Self::Choice(_) | Self::Other(..) => self.says(),
-            Self::Text => "a string in quotes".to_owned(),
+            Self::Text | Self::Lines => "a string in quotes".to_owned(),
             Self::Path => "for example \"./public\"".to_owned(),
             Self::Address => "for example \"127.0.0.1:8080\", \":8080\" or \"unix:/run/rsp.sock\"".to_owned(),
             Self::Network => "for example \"10.0.0.0/8\", \"::1\" or \"unix\"".to_owned(),

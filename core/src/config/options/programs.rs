@@ -80,7 +80,7 @@ pub(super) const EXEC: Constructor = handler(
 .takes(
     &[opt(
         "PROGRAM",
-        Type::Text,
+        Type::Lines,
         REQUIRED,
         "The program, then its arguments: no shell reads them. A name with a slash is relative to the folder of the file that \
          says it, one without is looked up in `PATH`.",
