@@ -1,6 +1,6 @@
 //! What a program is told, variable by variable.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use testkit::{Message, WebSocket};
 
@@ -87,7 +87,9 @@ fn what_could_be_taken_for_another_variable_does_not_reach_a_program() {
 #[test]
 fn the_name_of_the_server_is_the_one_that_the_client_asked_for() {
     let both = Starter::new().start(&["env"]);
-    for (host, name) in [("example.com", "example.com"), ("EXAMPLE.com:80", "EXAMPLE.com"), ("127.0.0.1:1", "127.0.0.1")] {
+    for (host, name) in
+        [("example.com", "example.com"), ("EXAMPLE.com:80", "EXAMPLE.com"), ("127.0.0.1:1", "127.0.0.1")]
+    {
         let [ours, theirs] = told(&both, &handshake("/", host, ""));
         assert_eq!((ours["SERVER_NAME"].as_str(), theirs["SERVER_NAME"].as_str()), (name, name), "{host}");
     }
@@ -121,7 +123,9 @@ fn a_program_of_a_folder_is_told_its_name_and_what_follows_it() {
 fn the_name_of_a_client_is_looked_up_where_that_is_asked_for() {
     let both = Starter::new().start(&["--reverselookup", "env"]);
     let [ours, theirs] = told(&both, &handshake("/", "a", ""));
-    assert_eq!(ours["REMOTE_ADDR"], "127.0.0.1");
-    assert_eq!(ours["REMOTE_HOST"], theirs["REMOTE_HOST"]);
-    assert_ne!(ours["REMOTE_HOST"], "127.0.0.1", "the machine's own hosts file has a name for it");
+    for told in [ours, theirs] {
+        assert_eq!(told["REMOTE_ADDR"], "127.0.0.1");
+        // An address may have several names: each has one of them.
+        assert!(!told["REMOTE_HOST"].is_empty() && told["REMOTE_HOST"].parse::<IpAddr>().is_err(), "{told:?}");
+    }
 }

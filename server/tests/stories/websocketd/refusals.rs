@@ -84,8 +84,16 @@ fn a_request_that_is_no_websocket_gets_the_same_status() {
         // RFC 6455 §4.2.2: 426 says which version would do.
         (format!("GET / HTTP/1.1\r\n{upgrade}{key}Sec-WebSocket-Version: 8\r\n\r\n"), [426, 400]),
         // RFC 6455 §4.2.1: a key has 16 bytes.
-        (format!("GET / HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n"), [400, 101]),
-        (format!("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n{key}Sec-WebSocket-Version: 13\r\n\r\n"), [101, 101]),
+        (
+            format!("GET / HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n"),
+            [400, 101],
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n{key}Sec-WebSocket-Version: 13\r\n\r\n"
+            ),
+            [101, 101],
+        ),
     ] {
         assert_eq!(both.ask(&request).map(|answer| answer.status), expected, "{request}");
     }
