@@ -83,6 +83,11 @@ impl WebSocket {
         self.client.send(message_frame(Opcode::Text, text.as_bytes(), false, MASK));
     }
 
+    /// Sends a text, or says why not; for peers that don't read.
+    pub fn try_send(&mut self, text: &str) -> io::Result<()> {
+        self.client.try_send(message_frame(Opcode::Text, text.as_bytes(), false, MASK))
+    }
+
     /// Sends bytes.
     #[track_caller]
     pub fn send_binary(&mut self, bytes: &[u8]) {

@@ -25,6 +25,12 @@ pub trait Far: 'static {
     /// # Errors
     /// Its end; nothing more will come. What it brought before still goes to the client.
     fn poll_bring(&mut self, cx: &mut Context<'_>, brought: &mut Brought) -> Poll<Result<(), End>>;
+
+    /// Ready when it ends even though the client has not taken yet what it was brought.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let _ = cx;
+        Poll::Pending
+    }
 }
 
 /// Why a far side ended.
@@ -38,6 +44,8 @@ pub enum End {
     Failed,
     /// The client was too slow for it: 1013.
     Slow,
+    /// It is not there any more: 1001.
+    Away,
 }
 
 impl End {
@@ -48,6 +56,7 @@ impl End {
             Self::TooLong => (1009, "a line or message that is too long"),
             Self::Failed => (1011, "it broke off"),
             Self::Slow => (1013, "too slow"),
+            Self::Away => (1001, "gone"),
         }
     }
 }

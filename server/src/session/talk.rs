@@ -74,7 +74,10 @@ impl<F: Far> Talk<F> {
                 return Poll::Ready(Ending::Away);
             }
             let has_room = self.brought.unsent().is_empty();
-            let brought = if has_room { self.far.poll_bring(cx, &mut self.brought) } else { Poll::Pending };
+            let brought = match has_room {
+                true => self.far.poll_bring(cx, &mut self.brought),
+                false => self.far.poll_end(cx).map(Err),
+            };
             match brought {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => return Poll::Ready(Ending::Far(end)),

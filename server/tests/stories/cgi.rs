@@ -138,6 +138,13 @@ fn forms_are_read_by_their_length_and_to_their_end() {
             curl(&["-sS", "-w", "\n%{http_code}", "-d", "a=b&c=%20", &rsp.url(&format!("/cgi-bin/{program}"))]);
         assert_eq!(output.text(), format!("{before}a=b&c=%20\n{status}"), "{}", output.stderr);
     }
+    // What follows a body is the next request, and none of its business.
+    let mut client = rsp.client();
+    client.send(
+        "POST /cgi-bin/form.py HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /cgi-bin/form.py HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!(client.read_response("POST").text(), "abc");
+    assert_eq!(client.read_response("GET").text(), "");
     // And a body that was stated to be empty.
     assert_eq!(curl(&["-sS", "-d", "", &rsp.url("/cgi-bin/form.py")]).text(), "");
 }
@@ -526,4 +533,18 @@ fn a_reload_lets_a_request_finish_on_the_program_that_it_found() {
     assert_eq!(rsp.client().get("/cgi-bin/a").text(), "new");
     client.send("end\n");
     assert_eq!(client.read_exactly(25), b"6\r\nbegun\n\r\n4\r\nend\n\r\n0\r\n\r\n");
+}
+
+#[test]
+fn the_guestbook_among_the_examples_keeps_what_is_written() {
+    let config = include_str!("../../../example/cgi.lua");
+    let config = config.replace("127.0.0.1:8080", "127.0.0.1:$PORT").replace("/tmp/", "$DIR/");
+    let rsp =
+        Rsp::config(&config).program("cgi-bin/guestbook", include_str!("../../../example/cgi-bin/guestbook")).start();
+    for (line, shown) in [("hello+world", "<li>hello world"), ("%3Cscript%3E", "<li> script ")] {
+        let output = curl(&["-sSL", "-d", &format!("line={line}"), &rsp.url("/cgi-bin/guestbook")]);
+        assert!(output.text().lines().any(|line| line == shown), "{}", output.text());
+    }
+    let page = curl(&["-sSL", &rsp.url("/")]).text();
+    assert!(page.contains("hello world") && page.contains("<form"), "{page}");
 }

@@ -36,9 +36,9 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Those that run from the start, in the order of the file.
-    pub(super) fn with_channels(self) -> Vec<Arc<Exec>> {
-        self.ordered.into_iter().filter(|exec| exec.channel.is_some()).collect()
+    /// Those with one process for everybody, in the order of the file.
+    pub(super) fn for_everybody(self) -> Vec<Arc<Exec>> {
+        self.ordered.into_iter().filter(|exec| exec.shared || exec.channel.is_some()).collect()
     }
 }
 

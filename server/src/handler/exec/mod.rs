@@ -78,6 +78,10 @@ impl Exec {
         {
             return Ok(refusal);
         }
+        if spec.shared {
+            let member = context.residents.join(spec, request)?;
+            return Ok(session::talk(request, &spec.talk, context.sessions, member));
+        }
         let path = Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
         let chosen = Chosen::of(&spec.program, path.decoded())?;
         let Some(place) = context.programs.places(&spec.name).take(spec.processes_max) else {
