@@ -278,7 +278,7 @@ impl Ticket {
         bytes_out: u64,
         took: Duration,
     ) -> Record<'a> {
-        let head = logged.head.as_ref();
+        let (head, tells) = (logged.head.as_ref(), site.access_log.tells_of_sessions());
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
@@ -303,8 +303,8 @@ impl Ticket {
             upstream_took: self.answered.as_ref().map(|answered| answered.took),
             fault: self.fault.as_ref().map(|fault| fault.kind.word()),
             session: None,
-            origin: field(header::ORIGIN),
-            command: if site.access_log.tells_of_sessions() { self.command() } else { None },
+            origin: if tells { field(header::ORIGIN) } else { None },
+            command: if tells { self.command() } else { None },
         }
     }
 }

@@ -70,3 +70,30 @@ pub fn talk(request: &Request, talk: &config::Talk, sessions: &Rc<Sessions>, far
         Box::pin(talk.lead())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header};
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_by_its_method_and_what_it_takes() {
+        let of = |method, target, accept| asked(&Request::example(method, target).with(header::ACCEPT, accept));
+        for (method, target, accept, wanted) in [
+            (Method::GET, "/", "text/event-stream", Asked::Events),
+            (Method::GET, "/", "text/html, text/event-stream;q=0", Asked::Other),
+            (Method::GET, "/", "*/*", Asked::Other),
+            (Method::HEAD, "/", "text/event-stream", Asked::Head),
+            (Method::HEAD, "/", "*/*", Asked::Other),
+            (Method::POST, "/?session=", "*/*", Asked::Post),
+            (Method::POST, "/?a=session", "text/event-stream", Asked::Other),
+            (Method::DELETE, "/?session=", "text/event-stream", Asked::Other),
+        ] {
+            assert_eq!(of(method.clone(), target, accept), wanted, "{method} {target} {accept}");
+        }
+        let mut request = Request::example(Method::GET, "/").with(header::ACCEPT, "text/event-stream");
+        request.head.upgrade = Some(HeaderValue::from_static("WebSocket"));
+        assert_eq!(asked(&request), Asked::WebSocket);
+    }
+}

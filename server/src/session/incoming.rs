@@ -12,19 +12,29 @@ use crate::stream::{Buffer, Wire};
 /// Bytes of a frame's head that may have come without the rest of it.
 const HEAD_MAX: usize = 14;
 
+/// Events that are taken before others have their turn.
+const TURN: u8 = 32;
+
 /// The reading side of one WebSocket.
 pub struct Incoming {
     receiver: Receiver,
     /// The beginning of a frame's head.
     head: [u8; HEAD_MAX],
     head_length: u8,
+    /// Events since others had their turn.
+    taken: u8,
 }
 
 impl Incoming {
     /// `message_max`: bytes of a message.
     pub fn new(message_max: usize, deflate: Option<&Deflate>) -> Self {
         let rules = Rules { role: Role::Server, message_max };
-        Self { receiver: Receiver::new(rules, deflate.map(Inflater::new)), head: [0; HEAD_MAX], head_length: 0 }
+        Self {
+            receiver: Receiver::new(rules, deflate.map(Inflater::new)),
+            head: [0; HEAD_MAX],
+            head_length: 0,
+            taken: 0,
+        }
     }
 
     /// Reads what there is, behind what was kept; None: the client has ended. Waits for nothing.
@@ -51,10 +61,20 @@ impl Incoming {
     pub fn next(&mut self, buffer: &mut Buffer) -> Result<Option<Event>, Fault> {
         let (taken, event) = self.receiver.receive(buffer.filled_mut())?;
         buffer.consume(taken);
-        if event.is_none() {
-            self.keep(buffer)?;
+        match event {
+            None => self.keep(buffer)?,
+            Some(_) => self.taken = self.taken.saturating_add(1),
         }
         Ok(event)
+    }
+
+    /// Whether it is time that others have their turn; asked once for each.
+    pub fn ends_turn(&mut self) -> bool {
+        let is_over = self.taken >= TURN;
+        if is_over {
+            self.taken = 0;
+        }
+        is_over
     }
 
     fn keep(&mut self, buffer: &mut Buffer) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use tempfile::TempDir;
-use testkit::{End, Pattern, Response, Rsp, curl, eventually};
+use testkit::{End, Pattern, Response, Rsp, curl, eventually, processes::descendants};
 
 use super::SOON;
 
@@ -249,9 +249,10 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
         .sh("file", "echo 'Location: /files/a.txt'; echo")
         .sh("circle", "echo 'Location: /cgi-bin/circle'; echo; echo x >>rounds")
         .sh("bad", "echo 'Location: /a b'; echo")
+        .sh("again", "echo 'Location: /one/show'; echo")
         .sh("show", "HEAD; echo $REQUEST_METHOD $PATH_INFO $QUERY_STRING \"[$CONTENT_LENGTH$CONTENT_TYPE]\" $HTTP_X_A");
-    let routes =
-        "[\"/denied/*\"] = { deny { \"0.0.0.0/0\" }, reply(200, \"in\") }, [\"/files/*\"] = files \"$BIN/../files\"";
+    let routes = "[\"/denied/*\"] = { deny { \"0.0.0.0/0\" }, reply(200, \"in\") }, [\"/files/*\"] = files \"$BIN/../files\", \
+                  [\"/one/*\"] = { limit { concurrent = 1 }, cgi \"$BIN\" }";
     fs::create_dir(bin.0.path().join("files")).unwrap();
     fs::write(bin.0.path().join("files/a.txt"), "a file").unwrap();
     let rsp = bin.serve("", routes);
@@ -270,6 +271,8 @@ fn a_redirect_is_the_client_s_unless_it_is_a_path_alone() {
     assert_eq!(get("denied").status, 403);
     assert_eq!(get("nowhere").status, 404);
     assert_eq!(get("file").text(), "a file");
+    // The first one's place of a limit is free again.
+    assert_eq!(rsp.client().get("/one/again").text(), "GET []\n");
     let head = rsp.client().request("HEAD /cgi-bin/local HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(get("bad").status, 502);
@@ -547,4 +550,35 @@ fn the_guestbook_among_the_examples_keeps_what_is_written() {
     }
     let page = curl(&["-sSL", &rsp.url("/")]).text();
     assert!(page.contains("hello world") && page.contains("<form"), "{page}");
+}
+
+#[test]
+fn nothing_is_left_of_hundreds_of_requests_however_they_ended() {
+    let bin = Bin::new()
+        .sh("whole", "HEAD; echo body")
+        .sh("short", "echo Content-Length: 9; echo; echo body")
+        .sh("none", "exit 1")
+        .sh("slow", "HEAD; echo begun; exec sleep 1000");
+    let rsp = bin.serve("processes_max = 1000", "");
+    assert_eq!(rsp.client().get("/cgi-bin/whole").text(), "body\n");
+    let (descriptors, processes) = (rsp.open_descriptors(), descendants(rsp.pid()).len());
+    let ask = |path: &str| {
+        let mut client = rsp.client();
+        client.send(format!("GET /cgi-bin/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client
+    };
+    std::thread::scope(|scope| {
+        for path in ["whole", "short", "none", "slow"] {
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let mut client = ask(path);
+                    match path {
+                        "slow" => drop(client.read_head()),
+                        _ => drop(client.read_to_end()),
+                    }
+                }
+            });
+        }
+    });
+    eventually(SOON, || descendants(rsp.pid()).len() <= processes && rsp.open_descriptors() <= descriptors);
 }

@@ -203,6 +203,14 @@ fn the_first_subprotocol_that_a_client_offers_is_echoed() {
 }
 
 #[test]
+fn a_function_may_choose_the_program_and_its_words() {
+    let choose = r#"function(request) return exec { "printf", [[%s\n]], request.path, request.args.a or "none" } end"#;
+    let rsp = front("", choose).start();
+    assert_eq!(all(&mut open(&rsp, "/one?a=b+c")), (texts(&["/one", "b c"]), 1000));
+    assert_eq!(all(&mut open(&rsp, "/$(id)")), (texts(&["/$(id)", "none"]), 1000));
+}
+
+#[test]
 fn a_reload_leaves_open_talks_alone_and_new_ones_get_the_new_program() {
     let config = |program: &str| {
         format!(

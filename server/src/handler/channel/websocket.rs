@@ -27,9 +27,6 @@ use crate::{
 /// The subprotocol whose messages are objects.
 pub const OBJECTS: &str = "rsp.json";
 
-/// Messages and pings that are taken before others have their turn.
-const TURN: u8 = 32;
-
 /// What a client asked for.
 pub struct Offer {
     handshake: Handshake,
@@ -57,7 +54,7 @@ impl Offer {
         let incoming = Incoming::new(seat.spec().message_max, self.handshake.deflate());
         self.handshake.accept(move |line: Line| -> Lead {
             let start = Box::new((start, line.early));
-            let conversation = Conversation { seat, incoming, publisher, taken: 0, write_timeout: line.write_timeout };
+            let conversation = Conversation { seat, incoming, publisher, write_timeout: line.write_timeout };
             Box::pin(lead(conversation, start))
         })
     }
@@ -68,8 +65,6 @@ struct Conversation {
     seat: Seat,
     incoming: Incoming,
     publisher: Publisher,
-    /// What was taken since others had their turn.
-    taken: u8,
     write_timeout: Duration,
 }
 
@@ -171,9 +166,7 @@ impl Conversation {
                 Some(Event::Pong(_)) => {}
                 Some(Event::Close(close)) => return Err(End::Closed(close.map(|close| close.code))),
             }
-            self.taken += 1;
-            if self.taken == TURN {
-                self.taken = 0;
+            if self.incoming.ends_turn() {
                 tokio::task::yield_now().await;
             }
         }
