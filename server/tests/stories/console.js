@@ -49,6 +49,7 @@ for (const scheme of ["light", "dark"]) {
 await say("bye");
 await state("not connected");
 states.push(await page.textContent("#state"));
+await page.locator(".note", { hasText: "Disconnected" }).waitFor();
 const notes = await texts(".note");
 await page.keyboard.press("Enter");
 await state("connected");

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use testkit::{EventStream, Message, Response, Rsp, RspBuilder, Signal, WebSocket, curl, eventually};
+use testkit::{Chromium, EventStream, Message, Redis, Response, Rsp, RspBuilder, Signal, WebSocket, curl, eventually};
 
 use super::SOON;
 
@@ -306,10 +306,14 @@ fn a_drain_ends_the_talks_and_then_the_process() {
     eventually(SOON, || is_gone(process));
 }
 
-/// rsp with a program of a channel at `/clock`; `LINES` in the config stand for its route.
+/// rsp with a program of a channel at `/clock`.
 fn channel(program: &str, options: &str) -> RspBuilder {
+    channel_with("", program, options)
+}
+
+fn channel_with(statement: &str, program: &str, options: &str) -> RspBuilder {
     let config = format!(
-        "workers(2)\nlisten \"127.0.0.1:$PORT\"\nsite \"*\" {{\n\
+        "workers(2)\nlisten \"127.0.0.1:$PORT\"\n{statement}\nsite \"*\" {{\n\
          [\"/clock\"] = exec {{ \"python3\", \"program.py\", {options} }},\n\
          [\"/push\"] = function(request) channel.publish(\"clock\", \"from a function\") return reply(204) end,\n}}\n"
     );
@@ -352,6 +356,65 @@ fn what_others_publish_on_the_channel_the_program_reads_and_its_own_never_comes_
     assert_eq!(all.len(), 200, "each once");
     listener.send("the end");
     assert_eq!((listener.text(), listener.text()), ("the end".into(), "mirror: the end".into()));
+}
+
+/// A client of the channel, once the broker is there.
+fn listens(rsp: &Rsp) -> WebSocket {
+    let mut listener = None;
+    eventually(SOON, || {
+        listener = WebSocket::try_open(&rsp.address(), "/clock", "").ok();
+        listener.is_some()
+    });
+    listener.unwrap()
+}
+
+/// The program may hear what is published later than the client does.
+#[track_caller]
+fn wait_until_mirrored(listener: &mut WebSocket) {
+    listener.client().socket().set_timeout(Some(Duration::from_millis(300))).unwrap();
+    eventually(SOON, || {
+        listener.send("warm");
+        loop {
+            match listener.try_read() {
+                Ok(Message::Text(text)) if text == "2 warm" => return true,
+                Ok(Message::Text(_)) => {}
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => return false,
+            }
+        }
+    });
+    listener.client().socket().set_timeout(Some(SOON)).unwrap();
+}
+
+/// What is said comes with its three answers, and nothing comes that answers an answer.
+#[track_caller]
+fn assert_mirrored(listener: &mut WebSocket, text: &str) {
+    listener.send(text);
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        let line = listener.text();
+        assert!(line.matches(' ').count() < 2, "{line}");
+        if line.ends_with(text) {
+            heard.push(line);
+        }
+    }
+    assert_eq!(heard, [text.to_owned(), format!("0 {text}"), format!("1 {text}"), format!("2 {text}")]);
+}
+
+#[test]
+fn at_a_redis_that_goes_and_comes_a_program_goes_on_and_never_hears_itself() {
+    let mut redis = Redis::start_lasting();
+    let program = "import sys\nfor line in sys.stdin:\n  for n in range(3): print(n, line.strip(), flush=True)";
+    let statement = "broker { redis = \"$REDIS\", timeout = \"1s\" }";
+    let rsp = channel_with(statement, program, "channel = \"clock\"").set("REDIS", redis.url()).start();
+    let mut listener = listens(&rsp);
+    wait_until_mirrored(&mut listener);
+    (0..20).for_each(|number| assert_mirrored(&mut listener, &format!("first{number}")));
+    redis.kill();
+    redis.start_again();
+    let mut listener = listens(&rsp);
+    wait_until_mirrored(&mut listener);
+    (0..20).for_each(|number| assert_mirrored(&mut listener, &format!("second{number}")));
 }
 
 #[test]
@@ -397,13 +460,18 @@ fn a_program_of_a_channel_ends_when_its_route_is_gone() {
     eventually(SOON, || is_gone(process));
 }
 
-#[test]
-fn the_chat_of_twenty_lines_lets_two_talk_to_each_other() {
+/// The example, as it is.
+fn chat() -> Rsp {
     let config = include_str!("../../../example/chat-program.lua").replace("127.0.0.1:8080", "127.0.0.1:$PORT");
     let program = include_str!("../../../example/chat-program/chat.py");
     let page = include_str!("../../../example/chat-program/index.html");
     assert!(program.lines().count() < 20);
-    let rsp = Rsp::config(&config).file("chat-program/chat.py", program).file("chat-program/index.html", page).start();
+    Rsp::config(&config).file("chat-program/chat.py", program).file("chat-program/index.html", page).start()
+}
+
+#[test]
+fn the_chat_of_twenty_lines_lets_two_talk_to_each_other() {
+    let rsp = chat();
     let mut ada = WebSocket::open(&rsp.address(), "/chat?name=Ada");
     assert_eq!(ada.text(), "* Ada is here, with 0 others");
     let mut bob = WebSocket::open(&rsp.address(), "/chat?name=Bob");
@@ -417,5 +485,27 @@ fn the_chat_of_twenty_lines_lets_two_talk_to_each_other() {
     assert_eq!(ada.text(), "* Bob has left");
     let seen = curl(&["-sN", "--max-time", "1", "-H", "Accept: text/event-stream", &rsp.url("/chat?name=Eve")]).text();
     assert!(seen.contains("data: * Eve is here"), "{seen}");
-    assert!(rsp.client().get("/").text().contains("<title>Chat</title>"));
+}
+
+#[test]
+fn two_chat_in_a_browser_over_one_program() {
+    let rsp = chat();
+    let visit = Chromium::visit(
+        &rsp.url("/"),
+        r##"const other = await context.newPage();
+        await other.goto(page.url());
+        const say = async (visitor, text) => { await visitor.fill("input", text); await visitor.keyboard.press("Enter"); };
+        const hear = (visitor, text) => visitor.locator("li", { hasText: text }).first().waitFor();
+        await say(page, "Zoë");
+        await hear(page, "Zoë is here");
+        await say(other, "<b>猫</b>");
+        await hear(page, "猫</b> is here");
+        await say(other, "hello & welcome");
+        await hear(page, "<b>猫</b>: hello & welcome");
+        await hear(other, "<b>猫</b>: hello & welcome");
+        await other.close();
+        await hear(page, "猫</b> has left");
+        return await page.locator("li").count();"##,
+    );
+    assert_eq!((visit.errors, visit.console, visit.value), (vec![], vec![], json!(4)));
 }

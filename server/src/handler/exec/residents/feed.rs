@@ -4,8 +4,10 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     convert::Infallible,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -53,6 +55,8 @@ pub struct Feed {
     more: Notify,
     own: Own,
     complaints: RefCell<Complaints>,
+    /// Where the channel stood when it began to hear of it; None: it has not yet.
+    began: Cell<Option<Position>>,
 }
 
 #[derive(Default)]
@@ -90,9 +94,9 @@ struct Attempt<'a> {
 }
 
 impl Feed {
-    /// Of the program that is called so.
+    /// Of the program that is called so. It hears what is published from now on, if the broker is there.
     pub fn new(program: &Arc<str>, spec: &Arc<config::Channel>, broker: &Arc<Broker>, metrics: &Arc<Metrics>) -> Self {
-        Self {
+        let feed = Self {
             name: spec.name.to_string().into(),
             program: Arc::clone(program),
             broker: Arc::clone(broker),
@@ -103,6 +107,19 @@ impl Feed {
             more: Notify::new(),
             own: Own::default(),
             complaints: RefCell::default(),
+            began: Cell::new(None),
+        };
+        feed.subscribe_at_once();
+        feed
+    }
+
+    /// Within this process nothing has to be waited for, and whoever is told that rsp runs may publish.
+    fn subscribe_at_once(&self) {
+        let rules = self.rules();
+        let subscribing = pin!(self.broker.subscribe(&self.name, &rules, &self.inbox, Look::Latest(0)));
+        // One that is dropped on its way is taken back.
+        if let Poll::Ready(Ok(past)) = subscribing.poll(&mut Context::from_waker(Waker::noop())) {
+            self.began.set(Some(past.end));
         }
     }
 
@@ -180,15 +197,11 @@ impl Feed {
 
     /// Hears what is published, whether or not a process runs.
     pub async fn attend(&self) -> Infallible {
-        let past = loop {
-            let rules = self.rules();
-            match self.broker.subscribe(&self.name, &rules, &self.inbox, Look::Latest(0)).await {
-                Ok(past) => break past,
-                Err(refused) => self.wait_for_broker(refused).await,
-            }
+        let began = match self.began.get() {
+            Some(began) => began,
+            None => self.subscribe().await,
         };
-        let _subscription = Subscription(self);
-        let mut follower = Follower::new(past.end);
+        let mut follower = Follower::new(began);
         loop {
             let batch = poll_fn(|cx| self.inbox.poll_take(cx)).await;
             let mut is_behind = batch.overflowed;
@@ -209,6 +222,19 @@ impl Feed {
             if is_behind {
                 follower.fall_behind();
                 self.look_back(&mut follower).await;
+            }
+        }
+    }
+
+    async fn subscribe(&self) -> Position {
+        loop {
+            let rules = self.rules();
+            match self.broker.subscribe(&self.name, &rules, &self.inbox, Look::Latest(0)).await {
+                Ok(past) => {
+                    self.began.set(Some(past.end));
+                    return past.end;
+                }
+                Err(refused) => self.wait_for_broker(refused).await,
             }
         }
     }
@@ -277,12 +303,11 @@ impl Feed {
     }
 }
 
-/// Taken back when it is dropped.
-struct Subscription<'a>(&'a Feed);
-
-impl Drop for Subscription<'_> {
+impl Drop for Feed {
     fn drop(&mut self) {
-        self.0.broker.unsubscribe(&self.0.name, &self.0.inbox);
+        if self.began.get().is_some() {
+            self.broker.unsubscribe(&self.name, &self.inbox);
+        }
     }
 }
 

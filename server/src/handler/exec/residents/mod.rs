@@ -73,8 +73,8 @@ struct Entry {
 
 /// A program for the thread.
 struct Begin {
-    spec: Arc<config::Exec>,
-    hall: Arc<Hall>,
+    name: Arc<str>,
+    company: Company,
     wanted: watch::Receiver<Option<Arc<config::Exec>>>,
 }
 
@@ -142,29 +142,28 @@ impl Residents {
             None => thread.insert(self.thread()?),
         };
         let (running, wanted) = watch::channel(Some(Arc::clone(&entry.spec)));
-        let begin = Begin { spec: Arc::clone(&entry.spec), hall: Arc::clone(&entry.hall), wanted };
-        thread.try_send(begin).map_err(std::io::Error::other)?;
+        let Entry { spec, hall, .. } = &*entry;
+        let company = match &spec.channel {
+            Some(channel) => Company::Channel(Box::new(Feed::new(&spec.name, channel, &self.broker, &self.metrics))),
+            None => Company::Clients(Clients::new(&spec.name, hall)),
+        };
+        let begin = Begin { name: Arc::clone(&spec.name), company, wanted };
+        thread.try_send(begin).map_err(|e| std::io::Error::other(e.to_string()))?;
         entry.running = Some(running);
         Ok(())
     }
 
     fn thread(&self) -> std::io::Result<mpsc::Sender<Begin>> {
         let (sender, mut begins) = mpsc::channel::<Begin>(BEGINS_MAX);
-        let (spawner, broker, metrics) =
-            (Arc::clone(&self.spawner), Arc::clone(&self.broker), Arc::clone(&self.metrics));
+        let (spawner, metrics) = (Arc::clone(&self.spawner), Arc::clone(&self.metrics));
         std::thread::Builder::new().name("rsp-programs".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::LocalRuntime::new() {
                 Ok(runtime) => runtime,
                 Err(e) => return tracing::error!("no runtime for programs: {e}"),
             };
             runtime.block_on(async move {
-                let programs = Programs::new(spawner, Arc::clone(&metrics));
-                while let Some(Begin { spec, hall, wanted }) = begins.recv().await {
-                    let company = match &spec.channel {
-                        Some(channel) => Company::Channel(Box::new(Feed::new(&spec.name, channel, &broker, &metrics))),
-                        None => Company::Clients(Clients::new(&spec.name, &hall)),
-                    };
-                    let name = Arc::clone(&spec.name);
+                let programs = Programs::new(spawner, metrics);
+                while let Some(Begin { name, company, wanted }) = begins.recv().await {
                     let resident = Resident { name, wanted, company, programs: Rc::clone(&programs) };
                     tokio::task::spawn_local(resident.run());
                 }
