@@ -28,6 +28,7 @@ mod socket;
 pub mod tokens;
 mod wait;
 mod websocket;
+mod websocketd;
 mod wire;
 
 pub use browser::{Chromium, Visit};
@@ -47,4 +48,5 @@ pub use rustix::process::Signal;
 pub use socket::Socket;
 pub use wait::{Gate, eventually, free_port};
 pub use websocket::{Message, WebSocket, WebSocketSender};
+pub use websocketd::Websocketd;
 pub use wire::{Head, Headers};

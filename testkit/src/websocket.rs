@@ -51,11 +51,20 @@ impl WebSocket {
     /// Opens one, or returns the answer that refuses it.
     #[track_caller]
     pub fn try_open(address: &str, path: &str, fields: &str) -> Result<WebSocket, Box<Response>> {
+        WebSocket::try_ask(
+            address,
+            &format!(
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {HANDSHAKE_KEY}\r\n{fields}\r\n"
+            ),
+        )
+    }
+
+    /// The same with a handshake of the test's own.
+    #[track_caller]
+    pub fn try_ask(address: &str, request: &str) -> Result<WebSocket, Box<Response>> {
         let mut client = Client::connect(address);
-        let handshake = client.request(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {HANDSHAKE_KEY}\r\n{fields}\r\n"
-        ));
+        let handshake = client.request(request);
         if handshake.status != 101 {
             return Err(Box::new(handshake));
         }
