@@ -33,9 +33,6 @@ use crate::process::Inherited;
 /// How long the new binary may take until it is ready: as long as a config may take to evaluate.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// The environment variable that tells it what the first of us was started with.
-const INHERITED: &str = "RSP_INHERITED";
-
 /// How this process was started: what an upgrade starts again.
 pub struct Startup {
     /// The file by its name, so that one that took its place is the new version.
@@ -89,7 +86,7 @@ impl Startup {
         // A name may be a link that is turned to the next version; it counts if it leads here now.
         let named = words.first().and_then(|name| by_name(Path::new(name), &folder));
         let program = named.filter(|named| is_same_file(named, Path::new("/proc/self/exe"))).unwrap_or(own);
-        let before = env::var_os(INHERITED).filter(|_| is_successor());
+        let before = env::var_os(Inherited::VARIABLE).filter(|_| is_successor());
         let inherited = Inherited::find(before.as_deref());
         Self { program, words, folder, inherited }
     }
@@ -102,7 +99,7 @@ impl Startup {
         command.current_dir(&self.folder).stdin(Stdio::from(channel));
         command.env(PREDECESSOR, std::process::id().to_string());
         // What we changed for ourselves is not what its programs shall have.
-        command.env(INHERITED, self.inherited.words().join(" "));
+        command.env(Inherited::VARIABLE, self.inherited.written());
         // They name this process and its descriptors; the successor is told otherwise.
         for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
             command.env_remove(variable);

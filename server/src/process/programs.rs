@@ -154,9 +154,9 @@ impl Programs {
             return Ok(roster);
         }
         let spawner = Arc::clone(&self.spawner);
-        let socket = tokio::task::spawn_blocking(move || spawner.line()).await??;
+        let line = tokio::task::spawn_blocking(move || spawner.line()).await??;
         // Another order may have been as fast; its processes keep its line.
-        let roster = Roster::over(socket, &self.spawner, &self.metrics)?;
+        let roster = Roster::over(line, &self.spawner, &self.metrics)?;
         self.roster.replace(Some(Rc::clone(&roster)));
         Ok(roster)
     }
@@ -177,18 +177,6 @@ fn reading() -> io::Result<(pipe::Receiver, OwnedFd)> {
 
 fn duplicate(pipe: &pipe::Receiver) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(pipe.as_fd(), 0)?)
-}
-
-impl Process {
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.running.id()
-    }
-
-    /// As [`Running::poll_exited`].
-    pub fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.running.poll_exited(cx)
-    }
 }
 
 impl Running {

@@ -66,8 +66,12 @@ enum State {
 }
 
 impl Roster {
-    /// Over a new line; called inside of a `LocalRuntime`.
-    pub fn over(socket: OwnedFd, spawner: &Arc<Spawner>, metrics: &Arc<Metrics>) -> io::Result<Rc<Self>> {
+    /// Over a new line to the spawner that runs `since` then; called inside of a `LocalRuntime`.
+    pub fn over(
+        (socket, since): (OwnedFd, Instant),
+        spawner: &Arc<Spawner>,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Rc<Self>> {
         let roster = Rc::new(Self {
             line: Line::over(socket)?,
             seats: RefCell::default(),
@@ -78,7 +82,8 @@ impl Roster {
         let (hearing, spawner) = (Rc::clone(&roster), Arc::clone(spawner));
         tokio::task::spawn_local(async move {
             hearing.hear().await;
-            spawner.look();
+            // It waits for what is left of it, which is no thing for a worker. Whoever ends needs no answer.
+            let _ = tokio::task::spawn_blocking(move || spawner.lost(since)).await;
         });
         Ok(roster)
     }

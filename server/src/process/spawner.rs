@@ -19,8 +19,6 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-#[cfg(not(test))]
-use super::serve::ARGUMENT;
 use super::{Identity, Places, line, serve::Inherited};
 
 /// One that lived so long may be started again at once.
@@ -88,15 +86,16 @@ impl Spawner {
         Arc::clone(places.entry(name.into()).or_default())
     }
 
-    /// A line for one thread; starts the spawner where it doesn't run, which may take a while.
-    pub fn line(&self) -> io::Result<OwnedFd> {
+    /// A line for one thread, and since when the spawner runs that has its other end; starts it where it doesn't run,
+    /// which may take a while.
+    pub fn line(&self) -> io::Result<(OwnedFd, Instant)> {
         let (ours, theirs) = line::pair()?;
         let mut state = lock(&self.state);
         for _ in 0..2 {
-            let main = self.live(&mut state)?;
+            let Live { main, since, .. } = self.live(&mut state)?;
             match line::send(main.as_fd(), b"line", &[theirs.as_fd()]) {
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => state.note_death(),
-                sent => return sent.map(|()| ours),
+                sent => return sent.map(|()| (ours, *since)),
             }
         }
         Err(io::ErrorKind::BrokenPipe.into())
@@ -143,15 +142,16 @@ impl Spawner {
         let _ = tokio::task::spawn_blocking(wait).await;
     }
 
-    /// Takes note that a line broke: the next order starts another one.
-    pub(super) fn look(&self) {
-        // Whoever holds it looks, too.
-        if let Ok(mut state) = self.state.try_lock() {
-            state.look();
+    /// Takes note that a line broke to the spawner that ran since then: the next order starts another one. It may take a
+    /// moment until that is gone.
+    pub(super) fn lost(&self, since: Instant) {
+        let mut state = lock(&self.state);
+        if state.live.as_ref().is_some_and(|live| live.since == since) {
+            state.note_death();
         }
     }
 
-    fn live<'a>(&self, state: &'a mut State) -> io::Result<&'a OwnedFd> {
+    fn live<'a>(&self, state: &'a mut State) -> io::Result<&'a Live> {
         state.look();
         if state.live.is_none() {
             if state.is_over || state.not_before.is_some_and(|time| Instant::now() < time) {
@@ -159,29 +159,24 @@ impl Spawner {
             }
             state.live = Some(self.run()?);
         }
-        state.live.as_ref().map(|live| &live.main).ok_or_else(|| io::ErrorKind::NotFound.into())
+        state.live.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn run(&self) -> io::Result<Live> {
         let (main, theirs) = line::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("rsp").args(words(self.inherited));
+        command.arg0("rsp").args(ARGUMENTS).env(Inherited::VARIABLE, self.inherited.written());
         let child = command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
         Ok(Live { main, child, since: Instant::now() })
     }
 }
 
 #[cfg(not(test))]
-fn words(inherited: Inherited) -> Vec<String> {
-    let [files, small_pages] = inherited.words();
-    vec![ARGUMENT.to_owned(), files, small_pages]
-}
+const ARGUMENTS: [&str; 1] = [super::serve::ARGUMENT];
 
 /// The binary of the unit tests is none of rsp, but it has a test that does the same.
 #[cfg(test)]
-fn words(_: Inherited) -> Vec<String> {
-    ["--ignored", "--exact", super::tests::SPAWNER, "--nocapture"].map(str::to_owned).into()
-}
+const ARGUMENTS: [&str; 4] = ["--ignored", "--exact", super::tests::SPAWNER, "--nocapture"];
 
 impl State {
     fn look(&mut self) {

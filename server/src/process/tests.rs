@@ -10,7 +10,10 @@ use std::{
 };
 
 use rsp_core::config::{Command, ProcessLimits, User};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+use rustix::{
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, test_kill_process_group},
+    thread::disable_transparent_huge_pages,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -22,8 +25,7 @@ pub const SPAWNER: &str = "process::tests::the_spawner_of_the_other_tests";
 #[test]
 #[ignore = "it is the spawner of the other tests"]
 fn the_spawner_of_the_other_tests() {
-    let [files, small_pages] = Inherited::find(None).words();
-    let code = serve(["--spawner", &files, &small_pages].into_iter());
+    let code = serve(["--spawner"].into_iter());
     std::process::exit(code.map_or(1, i32::from));
 }
 
@@ -121,7 +123,7 @@ fn a_program_runs_and_ends_with_its_input() {
         process.input.as_mut().unwrap().write_all(b"hello\n").await.unwrap();
         assert_eq!(line(&mut process).await, "hello\n");
         process.input = None;
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
         assert!(process.running.status().unwrap().success());
         assert!(stage.empty_within(Duration::from_secs(5)).await);
     });
@@ -136,10 +138,10 @@ fn the_ladder_goes_no_further_than_it_must() {
         let deaf = |signals: &str| format!("trap '' {signals}");
         // A shell runs its trap when its child is over, so that it must have none.
         let wait = "echo ready; while :; do read line || :; done";
-        for (traps, left, least, most) in [
-            (format!("{}; {}", tell("INT"), tell("TERM")), Some("INT"), 100, 350),
-            (format!("{}; {}", deaf("INT"), tell("TERM")), Some("TERM"), 350, 850),
-            (deaf("INT TERM"), None, 850, 2000),
+        for (traps, left, least) in [
+            (format!("{}; {}", tell("INT"), tell("TERM")), Some("INT"), 100),
+            (format!("{}; {}", deaf("INT"), tell("TERM")), Some("TERM"), 350),
+            (deaf("INT TERM"), None, 850),
         ] {
             let mut process = stage.shell(&format!("{traps}; {wait}")).await;
             assert_eq!(line(&mut process).await, "ready\n");
@@ -147,7 +149,7 @@ fn the_ladder_goes_no_further_than_it_must() {
             drop(process);
             assert!(stage.empty_within(Duration::from_secs(5)).await, "{traps}");
             let took = before.elapsed().as_millis();
-            assert!((least..most).contains(&took), "{traps}: {took} ms");
+            assert!(took >= least, "{traps}: {took} ms");
             for signal in ["INT", "TERM"] {
                 assert_eq!(fs::remove_file(file(signal)).is_ok(), left == Some(signal), "{traps}");
             }
@@ -175,8 +177,8 @@ fn the_children_of_a_program_end_with_it_though_it_is_dead_itself() {
         let script = "(trap '' INT; exec sleep 1000) & (trap '' INT TERM; exec sleep 1000) & echo $!";
         let mut process = stage.shell(script).await;
         line(&mut process).await;
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
-        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
+        let group = Pid::from_raw(process.running.id().cast_signed()).unwrap();
         assert!(test_kill_process_group(group).is_ok(), "the children are there");
         assert_eq!(stage.metrics.processes.running.get(), 1);
         drop(process);
@@ -200,6 +202,10 @@ fn a_program_may_say_goodbye_though_nobody_reads_it() {
 #[test]
 fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
     run(async |stage| {
+        // As rsp does for itself.
+        disable_transparent_huge_pages(true).unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(limit.current.unwrap() - 1), ..limit }).unwrap();
         let script = "ls /proc/self/fd; grep -E '^(SigBlk|SigIgn|THP_enabled)' /proc/self/status; ulimit -n; env";
         let mut process = stage.shell(script).await;
         let text = said(&mut process).await;
@@ -207,6 +213,7 @@ fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
         // The fourth is the folder that `ls` reads.
         assert_eq!(lines[..4], ["0", "1", "2", "3"], "{text}");
         assert!(lines.contains(&"THP_enabled:\t1"), "{text}");
+        assert!(lines.contains(&&*limit.current.unwrap().to_string()), "{text}");
         for name in ["SigBlk:\t", "SigIgn:\t"] {
             let set = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
             // libc ignores two signals of its own, above the 31 that have names, in whatever it starts.
@@ -224,7 +231,7 @@ fn a_program_gets_no_more_than_its_limits() {
         let script = "ulimit -n; ulimit -Hn; ulimit -v; echo; while :; do :; done";
         let mut process = stage.run("/bin/sh", &["-c", script], &limited, Duration::ZERO).await.unwrap();
         assert_eq!(said(&mut process).await, "17\n17\n524288\n\n");
-        std::future::poll_fn(|cx| process.poll_exited(cx)).await.unwrap();
+        std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.unwrap();
         assert_eq!(process.running.status().unwrap().signal(), Some(Signal::KILL.as_raw()), "its second is over");
     });
 }
@@ -329,10 +336,10 @@ fn when_the_spawner_is_killed_all_is_over_at_once_and_goes_on_with_the_next() {
         let mut process = stage.shell("trap '' INT TERM; echo $PPID; while :; do read line || :; done").await;
         let spawner = Pid::from_raw(line(&mut process).await.trim().parse().unwrap()).unwrap();
         kill_process(spawner, Signal::KILL).unwrap();
-        assert!(std::future::poll_fn(|cx| process.poll_exited(cx)).await.is_err());
+        assert!(std::future::poll_fn(|cx| process.running.poll_exited(cx)).await.is_err());
         assert!(stage.empty_within(Duration::from_secs(1)).await);
         // Whoever inherits it may take its time to ask how it exited.
-        let is_over = || testkit::processes::process(process.id()).is_none_or(|one| one.is_zombie);
+        let is_over = || testkit::processes::process(process.running.id()).is_none_or(|one| one.is_zombie);
         testkit::eventually(Duration::from_secs(1), is_over);
         drop(process);
         let late = Instant::now() + Duration::from_secs(5);
@@ -352,7 +359,7 @@ fn the_end_of_the_spawner_is_that_of_all_processes() {
     run(async |stage| {
         let mut process = stage.shell("trap '' INT; echo ready; while :; do read line || :; done").await;
         assert_eq!(line(&mut process).await, "ready\n");
-        let group = Pid::from_raw(process.id().cast_signed()).unwrap();
+        let group = Pid::from_raw(process.running.id().cast_signed()).unwrap();
         stage.spawner.end(Duration::from_secs(5)).await;
         assert!(test_kill_process_group(group).is_err());
         assert!(stage.run("/bin/true", &[], &command(), Duration::ZERO).await.is_err());

@@ -36,12 +36,12 @@ pub struct Inherited {
 }
 
 impl Inherited {
+    /// The environment variable that tells the spawner, and a successor.
+    pub const VARIABLE: &str = "RSP_INHERITED";
+
     /// What this process was started with; `before` is what another rsp says that started it and was changed already.
     pub fn find(before: Option<&OsStr>) -> Self {
-        let words = before.and_then(|words| words.to_str()?.split_once(' '));
-        words
-            .and_then(|(files, small_pages)| Self::read(files.as_ref(), small_pages.as_ref()))
-            .unwrap_or_else(Self::now)
+        before.and_then(Self::read).unwrap_or_else(Self::now)
     }
 
     /// As it is now.
@@ -52,17 +52,19 @@ impl Inherited {
         }
     }
 
-    /// As arguments of the spawner.
-    pub fn words(self) -> [String; 2] {
-        [self.files.map_or_else(String::new, |files| files.to_string()), self.small_pages.to_string()]
+    /// As a variable.
+    pub fn written(self) -> String {
+        let files = self.files.map_or_else(|| "none".to_owned(), |files| files.to_string());
+        format!("{files} {}", self.small_pages)
     }
 
-    fn read(files: &OsStr, small_pages: &OsStr) -> Option<Self> {
-        let files = match files.to_str()? {
-            "" => None,
+    fn read(words: &OsStr) -> Option<Self> {
+        let (files, small_pages) = words.to_str()?.split_once(' ')?;
+        let files = match files {
+            "none" => None,
             files => Some(files.parse().ok()?),
         };
-        Some(Self { files, small_pages: small_pages.to_str()?.parse().ok()? })
+        Some(Self { files, small_pages: small_pages.parse().ok()? })
     }
 }
 
@@ -71,7 +73,7 @@ pub fn serve(mut arguments: impl Iterator<Item = impl AsRef<OsStr>>) -> Option<u
     if arguments.next()?.as_ref() != ARGUMENT {
         return None;
     }
-    let inherited = Inherited::read(arguments.next()?.as_ref(), arguments.next()?.as_ref())?;
+    let inherited = Inherited::find(std::env::var_os(Inherited::VARIABLE).as_deref());
     let stdin = io::stdin();
     // Who types it has no line to rsp.
     if sockopt::socket_type(&stdin).ok()? != SocketType::SEQPACKET {
@@ -126,7 +128,8 @@ fn keep_signals() -> io::Result<()> {
     let ends = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
     let others = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::pipe()];
     for kind in ends.into_iter().chain(others).chain(stops.map(SignalKind::from_raw)) {
-        signal(kind)?;
+        // The handler stays, though nobody listens.
+        drop(signal(kind)?);
     }
     Ok(())
 }
