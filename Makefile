@@ -3,7 +3,7 @@
 # Where cargo puts what it builds; benches and demos run the release binary.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live conformance reference fuzz clean
+.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live bench-programs conformance reference fuzz clean
 
 demo: ## build release and run the demo; nothing to install
 	cargo build --release --locked --package rsp
@@ -35,7 +35,7 @@ check: ## what a reader can check without running anything
 needs: ## install what the tests need where it is missing
 	scripts/install-test-needs
 
-bench: build ## everything that is measured, within 25 minutes; writes all tables into bench/README.md
+bench: build ## everything that is measured, within 30 minutes; writes all tables into bench/README.md
 	scripts/install-test-needs bench
 	python3 bench/run.py --all
 
@@ -50,6 +50,10 @@ bench-scenarios: build ## a million requests, slow readers, reloads and dying up
 bench-live: build ## live channels beside nchan and a bare loop of sends, storms, a million channels, a Redis that is killed
 	scripts/install-test-needs bench
 	python3 bench/run.py --live
+
+bench-programs: build ## programs for clients beside websocketd
+	scripts/install-test-needs bench
+	python3 bench/run.py --programs
 
 conformance: build ## Autobahn's test suite of WebSocket against rsp; needs a Python 2.7 with pip
 	scripts/conformance

@@ -1,23 +1,14 @@
 """The rows of the table of live channels: what is asked of every peer, and which figures come of it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import lines
 import live
-import rows
+from lines import Line
 
 SUBSCRIBERS = 10_000
 RATE = 10
-
-
-@dataclass
-class Line:
-    """One figure of a row. `wanted` is the most that rsp's may be, as a ratio to a peer's or as such."""
-
-    title: str
-    key: str
-    form: str = ".1f"
-    wanted: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -134,20 +125,4 @@ PEERS = {"rsp": "rsp", "nchan": "nchan", "fanout": "floor"}
 
 
 def as_markdown(measured):
-    """The table; `measured` is a list of (row, [{peer: figures} for each round])."""
-    lines = ["| | rsp | nchan | floor | rsp ÷ nchan | rsp ÷ floor | wanted |", "|---|--:|--:|--:|--:|--:|---|"]
-    for row, results in measured:
-        for line in row.lines:
-            figures = [rows.figure(rows.median(results, peer, line.key), line.form) for peer in PEERS]
-            ratios = [rows.figure(_ratio(line, results, peer), ".2f") for peer in ("nchan", "fanout")]
-            lines.append(f"| {line.title} | {' | '.join(figures + ratios)} | {_wanted(line)} |")
-    return "\n".join(lines)
-
-
-def _ratio(line, results, peer):
-    return None if line.key == "ratio" else rows.ratio(results, peer, line.key)
-
-
-def _wanted(line):
-    ratios = [f"≤ {most:g} × {PEERS[unit]}" for unit, most in line.wanted.items() if unit in PEERS]
-    return ", ".join(ratios + [f"≤ {most:g} {unit}".strip() for unit, most in line.wanted.items() if unit not in PEERS])
+    return lines.as_markdown(measured, PEERS)

@@ -108,11 +108,11 @@ class Process:
 
     def cpu_seconds(self):
         """User and system time of the whole process tree, ended children too."""
-        return sum(_ticks(pid) for pid in process_tree(self.pid)) / TICK
+        return sum(ticks(pid) for pid in process_tree(self.pid)) / TICK
 
     def user_memory(self):
         """Private anonymous bytes of the whole process tree."""
-        return sum(_anonymous(pid) for pid in process_tree(self.pid))
+        return sum(anonymous(pid) for pid in process_tree(self.pid))
 
     def said(self):
         return (self.folder / "output.txt").read_text(errors="replace")
@@ -183,13 +183,15 @@ def those_found(found):
 
 
 def build():
-    """Compiles what is written in C where its source is newer."""
+    """Compiles what is written in C where its source is newer; its first line may say with what."""
     BUILD.mkdir(exist_ok=True)
     headers = [header.stat().st_mtime for header in HERE.glob("*/*.h")]
     for source in HERE.glob("*/*.c"):
         made = BUILD / source.stem
         if not made.exists() or made.stat().st_mtime < max(source.stat().st_mtime, *headers):
-            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)
+            first = source.read_text().partition("\n")[0]
+            more = first.removeprefix("// cc:").split() if first.startswith("// cc:") else []
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", *more, "-o", str(made), str(source)], check=True)
 
 
 def find(program):
@@ -220,21 +222,22 @@ def process_tree(pid):
             tasks = os.listdir(f"/proc/{parent}/task")
             for task in tasks:
                 found += map(int, Path(f"/proc/{parent}/task/{task}/children").read_text().split())
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return found
 
 
-def _ticks(pid):
+def ticks(pid, ended=True):
+    """Of a process; also of those children that have ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     # utime, stime, cutime, cstime (proc(5), fields 14 to 17)
-    return sum(map(int, fields[11:15]))
+    return sum(map(int, fields[11 : 15 if ended else 13]))
 
 
-def _anonymous(pid):
+def anonymous(pid):
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

@@ -15,21 +15,25 @@ import live
 import live_rows
 import live_scenarios
 import peers
+import program_rows
+import programs
 import rows
 import scenarios
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
+ROWS = {"proxy": rows, "live": live_rows, "programs": program_rows}
+SCENARIOS = {"proxy": scenarios, "live": live_scenarios}
 
 
 def main():
     arguments = parse_arguments()
     peers.build()
     failed = False
-    for section, of_live, stories in sections(arguments):
+    for section, kind, stories in sections(arguments):
         with tempfile.TemporaryDirectory(prefix="rsp-bench-") as folder:
-            text, some_failed = table(arguments, Path(folder), of_live, stories)
-        text = f"{conditions(arguments, of_live, stories)}\n\n{text}"
+            text, some_failed = table(arguments, Path(folder), kind, stories)
+        text = f"{conditions(arguments, kind, stories)}\n\n{text}"
         print(text, flush=True)
         if arguments.write:
             write(section, text)
@@ -38,30 +42,34 @@ def main():
 
 
 def sections(arguments):
-    """What is run: (section of README.md, whether it is of live channels, whether it is of stories)."""
-    every = [("table", False, False), ("scenarios", False, True), ("live", True, False), ("live-scenarios", True, True)]
+    """What is run: (section of README.md, of which kind it is, whether it is of stories)."""
+    every = [("table", "proxy", False), ("scenarios", "proxy", True), ("live", "live", False), ("live-scenarios", "live", True),
+             ("programs", "programs", False)]
     if arguments.all:
         return every
-    kinds = (False,) if arguments.only else (True,) if arguments.scenarios is not None else (False, True)[: 1 + arguments.live]
-    return [part for part in every if part[1] == arguments.live and part[2] in kinds]
+    stories = arguments.scenarios is not None
+    # Channels have both kinds of table, and are asked for with one word.
+    both = arguments.kind == "live" and not arguments.only and not stories
+    return [part for part in every if part[1] == arguments.kind and (both or part[2] == stories)]
 
 
-def table(arguments, folder, of_live, stories):
+def table(arguments, folder, kind, stories):
     """The text of a section, and whether something in it failed."""
     if stories:
-        known = live_scenarios.SCENARIOS if of_live else scenarios.SCENARIOS
+        known = SCENARIOS[kind].SCENARIOS
         return scenarios.run(known, arguments.scenarios or list(known), arguments, folder)
-    return (measure_live if of_live else measure)(arguments, folder), False
+    return {"proxy": measure, "live": measure_live, "programs": measure_programs}[kind](arguments, folder), False
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--live", action="store_true", help="the tables of live channels instead")
+    parser.add_argument("--live", dest="kind", action="store_const", const="live", default="proxy", help="the tables of live channels instead")
+    parser.add_argument("--programs", dest="kind", action="store_const", const="programs", help="the table of programs instead")
     parser.add_argument("--all", action="store_true", help="all tables, one after the other")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turn; the figures are medians (3)")
     parser.add_argument("--seconds", type=int, default=3, help="of load for each peer, row and round (3)")
     parser.add_argument("--only", action="append", metavar="ROW", help=f"only this row; may be repeated: {_names(rows)}; "
-                        f"with --live {_names(live_rows)}")
+                        f"with --live {_names(live_rows)}; with --programs {_names(program_rows)}")
     parser.add_argument("--scenarios", nargs="*", metavar="NAME", help=f"only what must hold under load: {_names(scenarios)}; "
                         f"with --live {_names(live_scenarios)}")
     parser.add_argument("--quick", action="store_true", help="scenarios with small numbers, to try them out")
@@ -71,12 +79,14 @@ def parse_arguments():
     parser.add_argument("--no-write", dest="write", action="store_false", help="print only; leave README.md alone")
     arguments = parser.parse_args()
     arguments.binary = arguments.binary.resolve()
-    if arguments.all and (arguments.live or arguments.only or arguments.scenarios is not None):
+    if arguments.all and (arguments.kind != "proxy" or arguments.only or arguments.scenarios is not None):
         parser.error("--all is all tables whole")
-    for asked, modules in ((arguments.only, (rows, live_rows)), (arguments.scenarios, (scenarios, live_scenarios))):
+    if arguments.kind not in SCENARIOS and arguments.scenarios is not None:
+        parser.error(f"--{arguments.kind} has no scenarios")
+    for asked, modules in ((arguments.only, ROWS), (arguments.scenarios, SCENARIOS)):
         for name in asked or ():
-            if name not in modules[arguments.live].NAMES:
-                parser.error(f"{name} is none of {_names(modules[arguments.live])}")
+            if name not in modules[arguments.kind].NAMES:
+                parser.error(f"{name} is none of {_names(modules[arguments.kind])}")
     return arguments
 
 
@@ -105,6 +115,15 @@ def measure_live(arguments, folder):
         for name in live.available(arguments.binary):
             running[name] = start(stack, live.Peer, name, subfolder(folder, name), arguments.binary)
         return live_rows.as_markdown(results(live_rows.ROWS, running, arguments))
+
+
+def measure_programs(arguments, folder):
+    """The rows of programs, in the same way."""
+    with ExitStack() as stack:
+        running = {}
+        for name in programs.available(arguments.binary):
+            running[name] = start(stack, programs.Peer, name, subfolder(folder, name), arguments.binary)
+        return program_rows.as_markdown(results(program_rows.ROWS, running, arguments))
 
 
 def results(of, running, arguments):
@@ -136,15 +155,22 @@ def subfolder(folder, name):
     return made
 
 
-def conditions(arguments, of_live, stories):
+def conditions(arguments, kind, stories):
     """When, where and with what, in one paragraph."""
     cpus = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    versions = [version([peers.find("nginx"), "-v"]), None if of_live else version([peers.find("haproxy"), "-v"])]
-    versions += live.versions() if of_live else []
+    versions = {"proxy": proxy_versions, "live": live_versions, "programs": programs.versions}[kind]()
     how = "scenarios" if stories else f"medians of {arguments.rounds} rounds of {arguments.seconds} s"
     today = datetime.date.today().isoformat()
     machine = f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}, Linux {platform.release()}"
     return f"{today}; {machine}; {', '.join(filter(None, versions))}; {how}."
+
+
+def proxy_versions():
+    return [version([peers.find("nginx"), "-v"]), version([peers.find("haproxy"), "-v"])]
+
+
+def live_versions():
+    return [version([peers.find("nginx"), "-v"]), *live.versions()]
 
 
 def version(command):

@@ -85,7 +85,7 @@ impl Origins {
 
 impl Origin {
     /// Whether an `Origin` field's value is this one; browsers write it in lower case and without a default port.
-    fn matches(&self, origin: &[u8]) -> bool {
+    pub(crate) fn matches(&self, origin: &[u8]) -> bool {
         match self {
             Self::Exact(known) => known.as_bytes() == origin,
             Self::Below { scheme, suffix } => {

@@ -10,4 +10,5 @@ pub mod cors;
 pub mod frame;
 pub mod head;
 pub mod limit;
+pub mod pages;
 pub mod route;

@@ -104,6 +104,7 @@ fn right(of: Type) -> Value {
         Type::Mode => text("0600"),
         Type::Choice(words) => text(words[0].name),
         Type::Text => text("x"),
+        Type::Lines => text("x\ny"),
         Type::Path => text("public"),
         Type::Address => text("unix:a.sock"),
         Type::Network => text("unix"),

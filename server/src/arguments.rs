@@ -1,5 +1,7 @@
 //! The command line: what a person types becomes a task.
 
+mod exec;
+mod flags;
 #[cfg(test)]
 mod manual;
 
@@ -30,6 +32,8 @@ pub enum Task {
         origin: Origin,
         /// Look after the files.
         watch: bool,
+        /// How much rsp says of itself where `RSP_LOG` does not say; None: as always.
+        messages: Option<&'static str>,
     },
     /// Serve the embedded demo until told to end.
     Demo {
@@ -93,6 +97,13 @@ enum Words {
         listen: Listen,
         /// The folder that is served.
         folder: PathBuf,
+    },
+    /// A program for each WebSocket, with websocketd's flags: rsp exec --help.
+    #[command(disable_help_flag = true)]
+    Exec {
+        /// websocketd's flags, then the program and its arguments.
+        #[arg(value_name = "FLAGS AND COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
     },
     /// Check a config and print its routing table.
     Check {
@@ -175,23 +186,47 @@ struct Running {
     admin: Option<String>,
 }
 
+impl Task {
+    /// How much rsp says of itself where `RSP_LOG` does not say.
+    pub fn messages(&self) -> Option<&'static str> {
+        match self {
+            Self::Run { messages, .. } => *messages,
+            _ => None,
+        }
+    }
+}
+
 /// Reads the command line; the error is the exit code, and the reason has been printed.
-pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Task, ExitCode> {
+pub fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Task, ExitCode> {
+    let words: Vec<_> = words.by_ref().collect();
+    // These two have flags that clap can't read.
+    match &*words {
+        [name, rest @ ..] if Path::new(name).file_name().is_some_and(|name| name == "websocketd") => {
+            return exec::parse("websocketd", rest.iter().cloned());
+        }
+        [_, word, rest @ ..] if word == "exec" => return exec::parse("rsp exec", rest.iter().cloned()),
+        _ => {}
+    }
     let line = Line::try_parse_from(words).map_err(|e| {
         // Standard error that is closed leaves nobody to tell.
         let _ = e.print();
         ExitCode::from(if e.use_stderr() { USAGE } else { 0 })
     })?;
     match (line.command, line.config) {
-        (Some(words), _) => Ok(task(words)),
-        (None, Some(config)) => Ok(Task::Run { origin: Origin::File(config), watch: line.watch }),
+        (Some(words), _) => task(words),
+        (None, Some(config)) => Ok(run(config, line.watch)),
         (None, None) => Err(ExitCode::from(USAGE)),
     }
 }
 
-fn task(words: Words) -> Task {
-    match words {
-        Words::Run { config, watch } => Task::Run { origin: Origin::File(config), watch },
+fn run(config: PathBuf, watch: bool) -> Task {
+    Task::Run { origin: Origin::File(config), watch, messages: None }
+}
+
+fn task(words: Words) -> Result<Task, ExitCode> {
+    Ok(match words {
+        Words::Run { config, watch } => run(config, watch),
+        Words::Exec { words } => return exec::parse("rsp exec", words.into_iter()),
         Words::Check { config } => Task::Check(Origin::File(config)),
         Words::Demo(Listen { listen }) => Task::Demo { admin: admin_path(&listen), listen },
         Words::Proxy { listen, targets } => {
@@ -210,7 +245,7 @@ fn task(words: Words) -> Task {
         Words::Subscribe(Subscribe { channel, json, since, history, admin }) => {
             Task::Subscribe(Subscription { channel, is_json: json, since, history }, Target { config: None, admin })
         }
-    }
+    })
 }
 
 fn publication(Publish { channel, data, lines, binary, key, admin }: Publish) -> Task {
@@ -229,13 +264,13 @@ fn remote(command: remote::Command, running: Running) -> Task {
 /// Runs the config that a one-line command stands for.
 fn one_line(listen: &str, handler: &str) -> Task {
     let text = format!("listen {}\nsite \"*\" {{ [\"/*\"] = {handler} }}\n", quoted(listen));
-    let origin = Origin::Command {
-        text,
-        folder: std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned()),
-        admin: admin_path(listen),
-        greeting: String::new(),
-    };
-    Task::Run { origin, watch: false }
+    let origin = Origin::Command { text, folder: folder(), admin: admin_path(listen), greeting: String::new() };
+    Task::Run { origin, watch: false, messages: None }
+}
+
+/// What the paths of a one-line command are relative to.
+fn folder() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_owned())
 }
 
 fn admin_path(listen: &str) -> PathBuf {
@@ -256,7 +291,7 @@ mod tests {
     fn a_path_alone_runs_it() {
         let task = parse(["rsp", "site.lua"].map(OsString::from).into_iter());
         assert!(
-            matches!(task, Ok(Task::Run { origin: Origin::File(path), watch: false }) if path == Path::new("site.lua"))
+            matches!(task, Ok(Task::Run { origin: Origin::File(path), watch: false, .. }) if path == Path::new("site.lua"))
         );
     }
 

@@ -33,9 +33,13 @@ use arguments::Task;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    observe::messages();
-    let code = match arguments::parse(std::env::args_os()) {
-        Ok(Task::Run { origin, watch }) => boot::run(origin, watch),
+    if let Some(code) = process::serve(std::env::args_os().skip(1)) {
+        return ExitCode::from(code);
+    }
+    let task = arguments::parse(std::env::args_os());
+    observe::messages(task.as_ref().ok().and_then(Task::messages));
+    let code = match task {
+        Ok(Task::Run { origin, watch, .. }) => boot::run(origin, watch),
         Ok(Task::Demo { listen, admin }) => demo::run(&listen, admin),
         Ok(Task::Check(origin)) => boot::check(&origin),
         Ok(Task::Remote(command, target)) => remote::run(command, &target),

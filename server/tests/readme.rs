@@ -49,7 +49,7 @@ fn every_config_of_the_guide_is_right() {
         for config in configs {
             let builder = Rsp::command(&["check", "site.lua"]).file("site.lua", config);
             let builder = builder.environment("TOKEN_SECRET", "0123456789abcdef0123456789abcdef");
-            let files = ["5xx.html", "public/index.html", "assets/app.css"];
+            let files = ["5xx.html", "public/index.html", "assets/app.css", "scripts/chat.py", "cgi-bin/hello.sh"];
             let checked = files.iter().fold(builder, |builder, file| builder.file(file, "")).run();
             assert_eq!(checked.code, Some(0), "{}\n{}", page.display(), checked.stderr);
             assert_eq!(checked.stderr, "", "{}", page.display());

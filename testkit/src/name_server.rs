@@ -13,6 +13,7 @@ use std::{
 
 /// RFC 1035 §3.2.2, RFC 3596 §2.1, RFC 2782.
 const A: u16 = 1;
+const PTR: u16 = 12;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
@@ -23,6 +24,8 @@ pub enum Record {
     Address(IpAddr),
     /// SRV: priority, weight, port, target.
     Service(u16, u16, u16, String),
+    /// PTR.
+    Pointer(String),
 }
 
 /// A listening name server. Names it was not told of do not exist (NXDOMAIN).
@@ -135,6 +138,7 @@ impl Record {
             Record::Address(IpAddr::V4(_)) => A,
             Record::Address(IpAddr::V6(_)) => AAAA,
             Record::Service(..) => SRV,
+            Record::Pointer(_) => PTR,
         }
     }
 
@@ -144,15 +148,23 @@ impl Record {
             Record::Address(IpAddr::V6(ip)) => ip.octets().to_vec(),
             Record::Service(priority, weight, port, target) => {
                 let mut data: Vec<u8> = [*priority, *weight, *port].iter().flat_map(|n| n.to_be_bytes()).collect();
-                for label in target.split('.').filter(|label| !label.is_empty()) {
-                    data.push(u8::try_from(label.len()).expect("a label of at most 63 bytes"));
-                    data.extend(label.as_bytes());
-                }
-                data.push(0);
+                data.extend(labels(target));
                 data
             }
+            Record::Pointer(name) => labels(name),
         }
     }
+}
+
+/// A name as labels without compression.
+fn labels(name: &str) -> Vec<u8> {
+    let mut all = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        all.push(u8::try_from(label.len()).expect("a label of at most 63 bytes"));
+        all.extend(label.as_bytes());
+    }
+    all.push(0);
+    all
 }
 
 /// A name of labels without compression, lower-cased, and where it ends.

@@ -72,6 +72,47 @@ fn nginx_config(servers: &str, folder: &Path, port: u16) -> String {
     )
 }
 
+/// A running HAProxy that proxies what the test says.
+#[derive(Debug)]
+pub struct Haproxy {
+    port: u16,
+    _folder: tempfile::TempDir,
+    /// Kept for its end.
+    _program: Program,
+}
+
+impl Haproxy {
+    /// Starts it with these sections, `$PORT` filled in. Waits until it listens.
+    #[track_caller]
+    pub fn start(sections: &str) -> Haproxy {
+        for _ in 0..5 {
+            let port = free_port();
+            let folder = tempfile::Builder::new().prefix("rsp-haproxy-").tempdir().expect("a folder");
+            let config = folder.path().join("haproxy.cfg");
+            let defaults = "defaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n";
+            let sections = sections.replace("$PORT", &port.to_string());
+            std::fs::write(&config, format!("{defaults}{sections}")).expect("write haproxy.cfg");
+            let mut program =
+                Program::start(Command::new(find_program(&["haproxy"])).arg("-db").arg("-f").arg(&config));
+            let mut listens = false;
+            eventually(PATIENCE, || {
+                listens = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+                listens || !program.is_running()
+            });
+            if listens {
+                return Haproxy { port, _folder: folder, _program: program };
+            }
+            assert!(program.output().contains("cannot bind"), "HAProxy did not start:\n{}", program.output());
+        }
+        panic!("no port stayed free five times in a row");
+    }
+
+    /// `127.0.0.1:port`
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
 /// `python3 -m http.server` on a folder: HTTP/1.0 and one thread a connection, as in the field.
 #[derive(Debug)]
 pub struct PythonHttpServer {

@@ -36,6 +36,8 @@ pub struct RspBuilder {
     arguments: Vec<String>,
     values: Vec<(String, String)>,
     files: Vec<(String, Vec<u8>)>,
+    /// Those that may be run.
+    programs: Vec<String>,
     environment: Vec<(String, String)>,
     binary: Option<PathBuf>,
     descriptors_max: Option<u32>,
@@ -55,6 +57,7 @@ impl Rsp {
             arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
             values: Vec::new(),
             files: Vec::new(),
+            programs: Vec::new(),
             environment: Vec::new(),
             binary: None,
             descriptors_max: None,
@@ -163,6 +166,12 @@ impl RspBuilder {
         self
     }
 
+    /// A file in the folder that may be run: its text begins with `#!`. It is filled in as the config is.
+    pub fn program(mut self, path: &str, text: &str) -> RspBuilder {
+        self.programs.push(path.to_owned());
+        self.file(path, text)
+    }
+
     /// An environment variable of the program.
     pub fn environment(mut self, name: &str, value: &str) -> RspBuilder {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -243,6 +252,10 @@ impl RspBuilder {
                 Err(_) => content.clone(),
             };
             std::fs::write(&path, filled).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+        }
+        for program in &self.programs {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(folder.join(program), mode).expect("a program that may be run");
         }
     }
 

@@ -1,10 +1,10 @@
 //! A WebSocket client over a raw connection: it masks what it sends, and reads with a codec that plays the client.
 
-use std::io;
+use std::io::{self, Write};
 
 use rsp_core::frame::websocket::{Event, Opcode, Receiver, Role, Rules, close_frame, control_frame, message_frame};
 
-use crate::{Client, Response, client::HANDSHAKE_KEY};
+use crate::{Client, Response, Socket, client::HANDSHAKE_KEY};
 
 /// Any mask will do.
 const MASK: Option<[u8; 4]> = Some([0x12, 0x34, 0x56, 0x78]);
@@ -17,6 +17,10 @@ pub struct WebSocket {
     input: Vec<u8>,
     handshake: Response,
 }
+
+/// The sending side of one, for a thread of its own.
+#[derive(Debug)]
+pub struct WebSocketSender(Socket);
 
 /// What comes over a WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +51,20 @@ impl WebSocket {
     /// Opens one, or returns the answer that refuses it.
     #[track_caller]
     pub fn try_open(address: &str, path: &str, fields: &str) -> Result<WebSocket, Box<Response>> {
+        WebSocket::try_ask(
+            address,
+            &format!(
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {HANDSHAKE_KEY}\r\n{fields}\r\n"
+            ),
+        )
+    }
+
+    /// The same with a handshake of the test's own.
+    #[track_caller]
+    pub fn try_ask(address: &str, request: &str) -> Result<WebSocket, Box<Response>> {
         let mut client = Client::connect(address);
-        let handshake = client.request(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {HANDSHAKE_KEY}\r\n{fields}\r\n"
-        ));
+        let handshake = client.request(request);
         if handshake.status != 101 {
             return Err(Box::new(handshake));
         }
@@ -68,6 +81,11 @@ impl WebSocket {
     #[track_caller]
     pub fn send(&mut self, text: &str) {
         self.client.send(message_frame(Opcode::Text, text.as_bytes(), false, MASK));
+    }
+
+    /// Sends a text, or says why not; for peers that don't read.
+    pub fn try_send(&mut self, text: &str) -> io::Result<()> {
+        self.client.try_send(message_frame(Opcode::Text, text.as_bytes(), false, MASK))
     }
 
     /// Sends bytes.
@@ -133,5 +151,22 @@ impl WebSocket {
     /// The connection itself.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// A second hand that sends while this one reads.
+    pub fn sender(&self) -> WebSocketSender {
+        WebSocketSender(self.client.socket().share().expect("a second handle"))
+    }
+}
+
+impl WebSocketSender {
+    /// Sends a text, or says why not.
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
+        (&self.0).write_all(&message_frame(Opcode::Text, text.as_bytes(), false, MASK))
+    }
+
+    /// Sends bytes, or says why not.
+    pub fn send_binary(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&self.0).write_all(&message_frame(Opcode::Binary, bytes, false, MASK))
     }
 }

@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 pub use self::{
     auth::{Auth, ForwardAuth},
     channel::{Broker, Channel, Origins, Publish, Slow},
-    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Origin},
+    filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Only, Origin},
     program::*,
     upstream::*,
 };
@@ -62,7 +62,7 @@ pub struct Config {
     pub broker: Broker,
     /// In the order of the file, over all sites; of those with one template the first.
     pub channels: Vec<Arc<Channel>>,
-    /// The programs that run whether or not a client is there, in the order of the file: those with a channel.
+    /// The programs with one process for everybody, in the order of the file: those with a channel, and shared ones.
     pub programs: Vec<Arc<Exec>>,
     /// How many functions run on requests; 0 means that workers need no Lua.
     pub functions: u32,
@@ -159,6 +159,8 @@ pub enum LogFormat {
     Common,
     /// One JSON object a line.
     Json,
+    /// websocketd's: a line when a session begins, and one when it or a request ends.
+    Websocketd,
     /// No access log.
     None,
 }

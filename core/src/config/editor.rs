@@ -109,9 +109,9 @@ fn fields(out: &mut String, options: &[Opt], landed: bool, depth: usize) {
         let mark = if landed && !option.landed { " (not in this version)" } else { "" };
         let default = option.default.written().map(|default| format!(" Default: {default}.")).unwrap_or_default();
         let _ = writeln!(out, "{indent}--- {}{default}{mark}", option.doc);
-        let of = match (option.of, option.name) {
-            (Type::Table(_), "limits" | "log") => table_name(option.name),
-            _ => luau(option.of, depth),
+        let of = match option.is_told_elsewhere() {
+            true => table_name(option.name),
+            false => luau(option.of, depth),
         };
         let of = if of.contains(" | ") || of.contains(" -> ") { format!("({of})") } else { of };
         let _ = writeln!(out, "{indent}{}: {of}?,", option.name);
@@ -127,7 +127,7 @@ fn luau(of: Type, depth: usize) -> String {
         Type::Size(..) => "Size".to_owned(),
         Type::Rate => "Rate".to_owned(),
         Type::Choice(words) => words.iter().map(|word| format!("\"{}\"", word.name)).collect::<Vec<_>>().join(" | "),
-        Type::Mode | Type::Text | Type::Path | Type::Address | Type::Network => "string".to_owned(),
+        Type::Mode | Type::Text | Type::Lines | Type::Path | Type::Address | Type::Network => "string".to_owned(),
         Type::Table(options) => {
             let mut out = String::from("{\n");
             fields(&mut out, options, true, depth + 1);

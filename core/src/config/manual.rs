@@ -49,7 +49,7 @@ impl Page {
         for option in options {
             self.option(&format!("{before}`{}`", option.name), option);
             if let Type::Table(inner) = option.of
-                && !matches!(option.name, "limits" | "log")
+                && !option.is_told_elsewhere()
             {
                 self.options(&format!("{before}`{}` ", option.name), inner);
             }

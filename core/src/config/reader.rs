@@ -211,6 +211,8 @@ impl<'a> Reader<'a> {
             Type::Choice(words) => self.word(words, text, at),
             Type::Text if text.contains(['\0', '\r', '\n']) => self.wrong_characters(at),
             Type::Text => Some(Setting::Text(text)),
+            // Who takes lines says what else they may not have.
+            Type::Lines => Some(Setting::Text(text)),
             Type::Path if text.contains('\0') => self.wrong_characters(at),
             Type::Path if text.is_empty() => self.wrong(of, "empty", at),
             Type::Path => Some(Setting::Path(self.path(text, at.span))),

@@ -49,9 +49,8 @@ impl Rows {
     fn options(&mut self, before: &str, options: &[Opt], landed: bool) {
         for option in options {
             self.row(&format!("{before}`{}`", option.name), option, !landed);
-            let shared = matches!(option.name, "limits" | "log");
             if let Type::Table(inner) = option.of
-                && !shared
+                && !option.is_told_elsewhere()
             {
                 self.options(&format!("{before}`{}` · ", option.name), inner, landed && option.landed);
             }

@@ -1,7 +1,9 @@
 //! Codecs: bytes to heads and messages and back, one protocol a file.
 
+pub mod cgi;
 pub mod event_stream;
 pub mod fastcgi;
 pub mod http1;
+pub mod messages;
 pub mod proxy_protocol;
 pub mod websocket;

@@ -1,7 +1,8 @@
 //! FastCGI records read the naive way, all at once, beside the decoder that takes them in pieces.
 
 use rsp_core::frame::{
-    fastcgi::{RecordDecoder, head_end, parse_head},
+    cgi::{head_end, parse_head},
+    fastcgi::RecordDecoder,
     http1::HeadLimits,
 };
 

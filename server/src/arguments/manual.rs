@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use super::Line;
+use super::{Line, exec, flags::Flag};
 
 /// What the table of arguments doesn't say.
 const REST: &str = include_str!("manual.roff");
@@ -29,6 +29,13 @@ fn manual() -> String {
         for option in options.filter_map(|option| Some((option.get_long()?, option.get_help()?.to_string()))) {
             page.extend_from_slice(format!(".RS\n.TP\n\\fB\\-\\-{}\\fR\n{}\n.RE\n", option.0, option.1).as_bytes());
         }
+    }
+    page.extend_from_slice(
+        b".SH FLAGS OF EXEC\nThey are websocketd's; one hyphen will do, too. The first other word is the program.\n",
+    );
+    for Flag { name, takes, help } in exec::FLAGS {
+        let (name, help) = (format!("--{name}{}", takes.value()).replace('-', "\\-"), help.replace('-', "\\-"));
+        page.extend_from_slice(format!(".TP\n\\fB{name}\\fR\n{help}\n").as_bytes());
     }
     page.extend_from_slice(REST.as_bytes());
     String::from_utf8(page).unwrap()

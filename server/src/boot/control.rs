@@ -146,17 +146,7 @@ impl Control {
         let logs = AccessLogs::new(Arc::clone(&metrics));
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
-        let broker = broker::broker(&loaded.config, &metrics).map_err(StartError::Config)?;
-        let (broker, spawner) = (Arc::new(broker), Spawner::new());
-        let registry = Registry::new(Arc::clone(&metrics), resolver.clone(), secret(&loaded.config, &origin));
-        let serving = dispatch::Shared {
-            residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(&metrics)),
-            broker,
-            registry: Arc::new(registry),
-            spawner,
-            sessions: session::Shared::default(),
-            metrics: Arc::clone(&metrics),
-        };
+        let serving = serving(&loaded, &origin, &startup, &resolver, &metrics).map_err(StartError::Config)?;
         let shared = Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -398,6 +388,27 @@ impl ServingAdmin {
         self.worker.hub.drain(Duration::ZERO);
         self.worker.drain.begin();
     }
+}
+
+/// What all workers serve requests with.
+fn serving(
+    loaded: &Loaded,
+    origin: &Origin,
+    startup: &Startup,
+    resolver: &Resolver,
+    metrics: &Arc<Metrics>,
+) -> Result<dispatch::Shared, String> {
+    let broker = Arc::new(broker::broker(&loaded.config, metrics)?);
+    let spawner = Spawner::new(startup.inherited);
+    let registry = Registry::new(Arc::clone(metrics), resolver.clone(), secret(&loaded.config, origin));
+    Ok(dispatch::Shared {
+        residents: Residents::new(Arc::clone(&spawner), Arc::clone(&broker), Arc::clone(metrics)),
+        broker,
+        registry: Arc::new(registry),
+        spawner,
+        sessions: session::Shared::default(),
+        metrics: Arc::clone(metrics),
+    })
 }
 
 /// Binds every address, the admin API's last, and gives up root if the config says so.

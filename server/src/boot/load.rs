@@ -91,7 +91,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     };
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
-    let (read, identity) = (RefCell::default(), RefCell::default());
+    let read = RefCell::default();
     let context = Context {
         folder: &folder,
         admin_socket: &admin,
@@ -101,11 +101,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
             Vec::push(&mut read.borrow_mut(), path.to_owned());
             script::read_file(path, most)
         },
-        account: &|name, group| {
-            let found = Identity::find(name, group)?;
-            identity.replace(Some(found));
-            Ok(())
-        },
+        account: &|name, group| Identity::find(name, group).map(drop),
         program: &script::find_program,
     };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
@@ -117,13 +113,16 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     let files = [sources.paths().map(Path::to_owned).collect(), read.take()].concat();
     let render = |found: &[config::Diagnostic]| error::render(found, &file.sources);
     match checked {
-        Ok((config, warnings)) => Ok(Loaded {
-            config: Arc::new(config),
-            sources: Arc::new(sources),
-            files,
-            identity: identity.take(),
-            warnings: render(&warnings),
-        }),
+        Ok((config, warnings)) => {
+            // Asked for again, as programs may have users of their own.
+            let identity = config.user.as_ref().map(|user| Identity::find(&user.name, user.group.as_deref()));
+            let identity = match identity.transpose() {
+                Ok(identity) => identity,
+                Err(why) => return Err(Refused { diagnostic: format!("{why}\n"), files }),
+            };
+            let warnings = render(&warnings);
+            Ok(Loaded { config: Arc::new(config), sources: Arc::new(sources), files, identity, warnings })
+        }
         Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
 }

@@ -70,6 +70,10 @@ fn start(origin: Origin, startup: Startup, succession: &mut Succession, watch: b
     }
     raise_descriptor_limit();
     warn(&loaded);
+    if loaded.identity.is_none() && rustix::process::geteuid().is_root() && loaded.config.runs_programs_as_itself() {
+        // Said once, and not by `check`, which somebody else may run.
+        tracing::warn!("programs that clients talk with run as root; `user` makes them somebody else");
+    }
     Control::start(origin, startup, loaded, succession, watch)
 }
 

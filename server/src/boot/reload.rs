@@ -69,6 +69,10 @@ impl Control {
         };
         self.resolver.use_servers(&loaded.config.resolver);
         self.shared.serving.broker.bound(loaded.config.limits.channels);
+        // Before workers serve it: what its handlers look for is there.
+        if let Err(e) = self.shared.serving.settle(&loaded.config) {
+            tracing::error!("{}", e.trim_end());
+        }
         for worker in &self.workers {
             worker.commit().await;
         }
@@ -77,9 +81,6 @@ impl Control {
         self.shared.serving.registry.settle(&self.snapshot.groups);
         self.probes.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
-        if let Err(e) = self.shared.serving.settle(&loaded.config) {
-            tracing::error!("{}", e.trim_end());
-        }
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);
         self.operators_config.store(Arc::clone(&loaded.config));

@@ -58,8 +58,8 @@ impl Succession {
     }
 }
 
-/// A program that the predecessor started for another purpose has its variable, but not its parent.
-fn is_successor() -> bool {
+/// Whether a running rsp started this process as its successor: a program that the predecessor started for another purpose has its variable, but not its parent.
+pub fn is_successor() -> bool {
     let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get().to_string());
     parent.is_some() && env::var(PREDECESSOR).ok() == parent
 }

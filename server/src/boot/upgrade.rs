@@ -26,8 +26,9 @@ use tokio::sync::oneshot;
 
 use super::{
     channel::{self, Channel},
-    succession::PREDECESSOR,
+    succession::{PREDECESSOR, is_successor},
 };
+use crate::process::Inherited;
 
 /// How long the new binary may take until it is ready: as long as a config may take to evaluate.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Startup {
     /// As it was called first, then its arguments.
     words: Vec<OsString>,
     folder: PathBuf,
+    /// What programs inherit, whatever this process changes for itself.
+    pub inherited: Inherited,
 }
 
 /// One address to hand over.
@@ -83,7 +86,9 @@ impl Startup {
         // A name may be a link that is turned to the next version; it counts if it leads here now.
         let named = words.first().and_then(|name| by_name(Path::new(name), &folder));
         let program = named.filter(|named| is_same_file(named, Path::new("/proc/self/exe"))).unwrap_or(own);
-        Self { program, words, folder }
+        let before = env::var_os(Inherited::VARIABLE).filter(|_| is_successor());
+        let inherited = Inherited::find(before.as_deref());
+        Self { program, words, folder, inherited }
     }
 
     fn command(&self, channel: OwnedFd) -> Command {
@@ -93,6 +98,8 @@ impl Startup {
         }
         command.current_dir(&self.folder).stdin(Stdio::from(channel));
         command.env(PREDECESSOR, std::process::id().to_string());
+        // What we changed for ourselves is not what its programs shall have.
+        command.env(Inherited::VARIABLE, self.inherited.written());
         // They name this process and its descriptors; the successor is told otherwise.
         for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
             command.env_remove(variable);
@@ -248,7 +255,7 @@ mod tests {
     #[test]
     fn a_new_binary_that_never_gets_ready_is_ended_when_its_time_is_over() {
         let startup =
-            Startup { program: "/bin/sleep".into(), words: vec!["sleep".into(), "1000".into()], folder: "/".into() };
+            Startup { program: "/bin/sleep".into(), words: vec!["sleep".into(), "1000".into()], ..Startup::new() };
         let (ours, theirs) = Channel::pair().unwrap();
         let offer = Offer { offered: Vec::new(), generation: 1, within: Duration::from_millis(50) };
         // It returns only when the new process is over.

@@ -20,6 +20,7 @@ use crate::message::{Body, Response};
 
 const PAGE: &str = include_str!("page.html");
 const CHAT: &str = include_str!("../../../example/chat/index.html");
+const PROGRAMS: &str = include_str!("programs.html");
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const BACKLOG: i32 = 128;
 
@@ -166,6 +167,7 @@ impl Service for Control {
         match (head.method.as_str(), words.as_slice()) {
             ("GET" | "HEAD", [""]) => of_type("text/html; charset=utf-8", PAGE.into()),
             ("GET" | "HEAD", ["chat"]) => of_type("text/html; charset=utf-8", CHAT.into()),
+            ("GET" | "HEAD", ["programs"]) => of_type("text/html; charset=utf-8", PROGRAMS.into()),
             ("GET" | "HEAD", ["demo", "config"]) => of_type("text/plain; charset=utf-8", self.config.clone().into()),
             ("GET" | "HEAD", ["demo", "upstreams"]) => self.states(),
             ("POST", ["demo", "upstreams", number, switch]) => match self.numbered(number) {

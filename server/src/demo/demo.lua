@@ -38,4 +38,22 @@ site "*" {
       return if name and utf8.len(name) and #name <= 160 then { user = name } else true
     end,
   },
+
+  -- Programs: each line that one prints is a message to its visitor; each message of the
+  -- visitor is a line that it reads.
+  ["GET /programs"] = proxy "$BACKSTAGE",
+  ["GET /programs/"] = redirect("/programs"),
+  ["/programs/clock"] = exec { "sh", "-c", "while date; do sleep 1; done", console = true },
+  ["/programs/greeter"] = exec { "sh", "-c", [[
+    echo "Hello! What is your name?"
+    read -r name || exit
+    echo "Nice to meet you, $name. I am a shell script. Ask me for the time, or say bye."
+    while read -r line; do
+      case $line in
+        *time*) date +"It is %H:%M:%S." ;;
+        *bye* | *Bye*) echo "Goodbye, $name."; exit ;;
+        *) echo "You say: $line" ;;
+      esac
+    done
+  ]], console = true },
 }

@@ -21,8 +21,8 @@ use self::{page::Asking, ticket::Place};
 use crate::{
     broker::Broker,
     error::{Fault, Kind, Whose},
-    filter::{Filter, Pass, Refusal, auth::Auth},
-    handler::{Context, Handler, channel::Hub, exec::Residents},
+    filter::{Filter, Kept, Pass, Refusal, auth::Auth},
+    handler::{Context, Handler, Unanswered, channel::Hub, exec::Residents},
     message::{Body, Request, Response},
     observe::Metrics,
     process::{Programs, Spawner},
@@ -33,6 +33,9 @@ use crate::{
     stream::Peer,
     upstream::{Pools, Registry},
 };
+
+/// How often a request may be put in the place of another: more are a circle.
+const ELSEWHERE_MAX: usize = 10;
 
 /// What one worker serves requests with.
 pub struct Worker {
@@ -143,16 +146,43 @@ impl Worker {
             }
             Err(refused) => Err(refused),
         };
-        if matches!(&outcome, Err(Refused::Fault(fault)) if fault.kind == Kind::Script) {
-            self.metrics.script_errors.inc();
-        }
         let response = match outcome {
             Ok(response) => response,
             // Boxed, so that requests that go well don't pay for its state.
-            Err(refused) => Box::new(Box::pin(refusal::respond(refused, &mut ticket, &self.metrics)).await),
+            Err(refused) => Box::pin(self.instead(listener, refused, &mut ticket)).await,
         };
         let write_timeout = ticket.limits().map_or(Limits::default().write_timeout, |limits| limits.write_timeout);
         Answer { response, ticket, write_timeout }
+    }
+
+    /// What a client gets in place of the response that there is none of.
+    async fn instead(&self, listener: &Address, mut refused: Refused, ticket: &mut Ticket) -> Box<Response> {
+        for _ in 0..ELSEWHERE_MAX {
+            let Refused::Elsewhere(request) = refused else { break };
+            match self.elsewhere(listener, request, ticket).await {
+                Ok(response) => return response,
+                Err(next) => refused = next,
+            }
+        }
+        if matches!(&refused, Refused::Fault(fault) if fault.kind == Kind::Script) {
+            self.metrics.script_errors.inc();
+        }
+        Box::new(refusal::respond(refused, ticket, &self.metrics).await)
+    }
+
+    /// Answers a request that a handler put in the place of the one that came, as if it had come itself; the log goes on
+    /// showing that one.
+    async fn elsewhere(
+        &self,
+        listener: &Address,
+        mut request: Box<Request>,
+        ticket: &mut Ticket,
+    ) -> Result<Box<Response>, Refused> {
+        *ticket.kept() = Kept::default();
+        let (route, params, engine) = self.route(listener, &mut request, ticket).await?;
+        let outcome = self.run(&route, &params, engine, request, ticket).await;
+        ticket.came_to(Place::Route(route));
+        outcome
     }
 
     /// Answers what never became a request.
@@ -244,6 +274,7 @@ impl Worker {
             programs: &self.programs,
             sessions: &self.sessions,
             residents: &self.residents,
+            resolver: self.registry.resolver(),
             engine: &engine,
             site: &route.site.name,
             route: &route.pattern,
@@ -316,6 +347,17 @@ enum Refused {
     ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
+    /// This one is to be answered in its place.
+    Elsewhere(Box<Request>),
+}
+
+impl From<Unanswered> for Refused {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Fault(fault) => Self::Fault(fault),
+            Unanswered::Elsewhere(request) => Self::Elsewhere(request),
+        }
+    }
 }
 
 impl From<Fault> for Refused {
@@ -370,5 +412,6 @@ fn status_of(refused: &Refused) -> StatusCode {
         Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
+        Refused::Elsewhere(_) => Kind::UpstreamMalformed.status(),
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{Refused, Ticket, page, status_of};
 use crate::{
-    error::Fault,
+    error::{Fault, Kind},
     filter::Refusal,
     message::{Body, Response},
     observe::Metrics,
@@ -39,10 +39,16 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
             noted(fault, ticket);
             field.into_iter().fold(response, |response, (name, value)| response.with(name, value))
         }
+        Refused::Elsewhere(_) => {
+            noted(Fault::new(Kind::UpstreamMalformed, "local redirects in a circle"), ticket);
+            response
+        }
         Refused::Fault(fault) => {
             noted(fault, ticket);
             match status {
-                StatusCode::SERVICE_UNAVAILABLE => response.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                    response.with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+                }
                 _ => response,
             }
         }

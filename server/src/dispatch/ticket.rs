@@ -1,6 +1,7 @@
 //! What is remembered of a request until its last byte is out: for the counters and the log.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,7 +19,7 @@ use crate::{
     error::Fault,
     filter::Kept,
     message::{Answered, Names, Request, RequestId, Response, User},
-    observe::{Metrics, Record, Series},
+    observe::{Metrics, Moment, Record, Series},
     route::{Route, SiteInfo},
     stream::Peer,
 };
@@ -55,8 +56,11 @@ impl Lasting {
         let Self { id, received, bytes_in, place, answered, logged, kept } = self;
         let answered = answered.map(|answered| *answered);
         let (accept, fault, asking) = (None, None, None);
-        Ticket { id, received, accept, bytes_in, place, answered, fault, logged, kept, asking }
-            .finish(status, bytes_out);
+        Ticket { id, received, accept, bytes_in, place, answered, fault, logged, kept, asking }.end(
+            status,
+            bytes_out,
+            Some(Moment::Disconnect),
+        );
     }
 }
 
@@ -112,9 +116,9 @@ impl Ticket {
         }
     }
 
-    /// Keeps what the site's log will show, before the request goes its way.
+    /// Keeps what the site's log will show, before the request goes its way; what came first is shown.
     pub(super) fn log_to(&mut self, site: &SiteInfo, request: &Request) {
-        if site.access_log.is_on() {
+        if site.access_log.is_on() && self.logged.is_none() {
             let (mut head, client) = (request.head.clone(), request.client.ip);
             // Here, and not where a token is looked for: a request that never gets there may have one, too.
             if let Some(names) = &site.secrets {
@@ -214,15 +218,21 @@ impl Ticket {
         }
     }
 
-    /// Keeps only what is needed at the end, for an answer that may last for days.
-    pub fn lasting(mut self) -> Box<Lasting> {
+    /// Keeps only what is needed at the end, for an answer that may last for days; a log that tells of sessions is told that
+    /// one begins.
+    pub fn lasting(mut self, status: StatusCode, bytes_out: u64) -> Box<Lasting> {
+        let tells = self.site().is_some_and(|site| site.access_log.tells_of_sessions());
+        if tells {
+            self.log(status, bytes_out, self.received.elapsed(), Some(Moment::Connect));
+        }
         if let Some(head) = self.logged.as_mut().and_then(|logged| logged.head.as_mut()) {
-            let names = [header::REFERER, header::USER_AGENT, header::HOST];
+            let names = [header::REFERER, header::USER_AGENT, header::HOST, header::ORIGIN];
+            let names = if tells { &names[..] } else { &names[..3] };
             let mut shown = HeaderMap::with_capacity(names.len());
             for name in names {
-                if let Some(value) = head.headers.remove(&name) {
+                if let Some(value) = head.headers.remove(name) {
                     // A copy, so that the buffer of the whole head can go.
-                    shown.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap_or(value));
+                    shown.insert(name.clone(), HeaderValue::from_bytes(value.as_bytes()).unwrap_or(value));
                 }
             }
             head.headers = shown;
@@ -233,13 +243,30 @@ impl Ticket {
 
     /// Counts and logs the request, with what went out.
     pub fn finish(self, status: StatusCode, bytes_out: u64) {
+        self.end(status, bytes_out, None);
+    }
+
+    fn end(self, status: StatusCode, bytes_out: u64, session: Option<Moment>) {
         let took = self.received.elapsed();
         let upstream_took = self.answered.as_ref().map(|answered| answered.took);
         if let Some(series) = self.series() {
             series.record(status.as_u16(), took, upstream_took, self.bytes_in, bytes_out);
         }
+        self.log(status, bytes_out, took, session);
+    }
+
+    fn log(&self, status: StatusCode, bytes_out: u64, took: Duration, session: Option<Moment>) {
         if let (Some(site), Some(logged)) = (self.site(), &self.logged) {
-            site.access_log.write(&self.record(site, logged, status, bytes_out, took));
+            let record = Record { session, ..self.record(site, logged, status, bytes_out, took) };
+            site.access_log.write(&record);
+        }
+    }
+
+    /// The program of the route's `exec`.
+    fn command(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Route(route) => route.handler.command(),
+            Place::Site(_) | Place::Nowhere => None,
         }
     }
 
@@ -251,7 +278,7 @@ impl Ticket {
         bytes_out: u64,
         took: Duration,
     ) -> Record<'a> {
-        let head = logged.head.as_ref();
+        let (head, tells) = (logged.head.as_ref(), site.access_log.tells_of_sessions());
         let field = |name| head.and_then(|head| head.headers.get(name)).map(HeaderValue::as_bytes);
         Record {
             client: logged.client,
@@ -275,6 +302,9 @@ impl Ticket {
             took,
             upstream_took: self.answered.as_ref().map(|answered| answered.took),
             fault: self.fault.as_ref().map(|fault| fault.kind.word()),
+            session: None,
+            origin: if tells { field(header::ORIGIN) } else { None },
+            command: if tells { self.command() } else { None },
         }
     }
 }

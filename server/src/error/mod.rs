@@ -32,6 +32,8 @@ pub enum Kind {
     Expectation,
     /// A transfer coding that can neither be undone nor announced again.
     TransferCoding,
+    /// What a program asks for, and rsp does not do.
+    NoSuchFeature,
     /// The client took too long to send.
     ClientSlow,
     /// The client went away.
@@ -100,6 +102,7 @@ impl Kind {
             Self::LengthRequired => (411, Client, false),
             Self::Expectation => (417, Client, false),
             Self::TransferCoding => (501, Client, false),
+            Self::NoSuchFeature => (501, Ours, false),
             Self::ClientSlow => (408, Client, false),
             Self::ClientGone => (499, Client, false),
             Self::Unauthorized => (401, Client, false),
@@ -139,6 +142,7 @@ impl Kind {
             Self::LengthRequired => "length_required",
             Self::Expectation => "expectation",
             Self::TransferCoding => "transfer_coding",
+            Self::NoSuchFeature => "no_such_feature",
             Self::ClientSlow => "client_slow",
             Self::ClientGone => "client_gone",
             Self::Unauthorized => "unauthorized",

@@ -136,14 +136,14 @@ impl Filter {
         match self {
             Self::Allow(networks) => allow::allow(networks, request)?,
             Self::Deny(networks) => allow::deny(networks, request)?,
-            Self::Headers(edits) => {
+            Self::Headers(edits) if edits.apply_to(request.head.upgrade.as_ref().is_some_and(is_websocket)) => {
                 head::edit(&mut request.head.headers, &edits.request);
                 edits.request.replaced().for_each(|name| request.body.withhold_trailer(name));
             }
             Self::Limit(limit) => return Ok(limit.inward(request, kept)),
             Self::Cors(spec) => return Ok(cors::inward(spec, request, kept)),
             Self::Rewrite(rewrite) => rewrite::inward(rewrite, request, context.limits.uri)?,
-            Self::Auth(_) | Self::Function(_) => {}
+            Self::Headers(_) | Self::Auth(_) | Self::Function(_) => {}
         }
         Ok(Pass::Go)
     }
@@ -151,12 +151,18 @@ impl Filter {
     /// On the way out; `kept` is what the filters kept on the way in.
     pub fn outward(&self, response: &mut Response, kept: &Kept) {
         match self {
-            Self::Headers(edits) => {
+            Self::Headers(edits) if edits.apply_to(opens_websocket(response)) => {
                 head::edit(&mut response.headers, &edits.response);
                 edits.response.replaced().for_each(|name| response.body.withhold_trailer(name));
             }
             Self::Cors(_) => kept.write(&mut response.headers),
-            Self::Allow(_) | Self::Deny(_) | Self::Auth(_) | Self::Limit(_) | Self::Rewrite(_) | Self::Function(_) => {}
+            Self::Headers(_)
+            | Self::Allow(_)
+            | Self::Deny(_)
+            | Self::Auth(_)
+            | Self::Limit(_)
+            | Self::Rewrite(_)
+            | Self::Function(_) => {}
         }
     }
 
@@ -164,4 +170,13 @@ impl Filter {
     pub fn answers_preflights(&self) -> bool {
         matches!(self, Self::Cors(_))
     }
+}
+
+/// Whether an `Upgrade` field is a WebSocket's (RFC 6455 §4.2.1).
+fn is_websocket(protocols: &HeaderValue) -> bool {
+    protocols.as_bytes().split(|&byte| byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn opens_websocket(response: &Response) -> bool {
+    response.takeover.as_ref().and_then(|takeover| takeover.protocol()).is_some_and(is_websocket)
 }

@@ -12,7 +12,7 @@ mod reply;
 
 pub use files::{content_type, sweep_for_ever};
 
-use std::{rc::Rc, sync::Arc};
+use std::{path::Path, rc::Rc, sync::Arc};
 
 use rsp_core::{
     config::{self, FunctionId, Limits},
@@ -26,7 +26,7 @@ use crate::{
     process::Programs,
     script::{Engine, Visit},
     session::Sessions,
-    upstream::{Group, Pools, Registry},
+    upstream::{Group, Pools, Registry, Resolver},
 };
 
 /// A handler that is ready to run: checked data with its upstream found.
@@ -73,6 +73,8 @@ pub struct Context<'a> {
     pub sessions: &'a Rc<Sessions>,
     /// Programs that serve all clients.
     pub residents: &'a Arc<exec::Residents>,
+    /// What clients are called.
+    pub resolver: &'a Resolver,
     /// The functions of the request's config.
     pub engine: &'a Option<Rc<Engine>>,
     /// The name of the request's site.
@@ -85,6 +87,20 @@ impl<'a> Context<'a> {
     /// Where the request got to, as functions see it.
     pub fn visit(&self) -> Visit<'a> {
         Visit { site: self.site, route: self.route, params: self.params }
+    }
+}
+
+/// Why there is no response of a handler.
+pub enum Unanswered {
+    /// It failed.
+    Fault(Fault),
+    /// Another request to the same site is answered in the place of the one that came (RFC 3875 §6.2.2).
+    Elsewhere(Box<Request>),
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
@@ -139,24 +155,35 @@ impl Handler {
         }
     }
 
+    /// The program that talks with clients, or the folder of those that do.
+    pub fn command(&self) -> Option<&Path> {
+        match self {
+            Self::Exec(exec) => Some(match &exec.spec.program {
+                config::Program::One(path, _) => path,
+                config::Program::Of { folder, .. } => folder,
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether it answers preflights itself.
     pub fn answers_preflights(&self) -> bool {
         matches!(self, Self::Channel(spec) if spec.origins.is_some())
     }
 
     /// Answers a request.
-    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         match self {
             Self::Proxy(proxy) => proxy.run(request, context).await,
             Self::Files(spec) => match files::run(spec, &request)? {
                 files::Served::Now(response) => Ok(Box::new(response)),
-                files::Served::Listing(listing) => listing.await.map(Box::new),
+                files::Served::Listing(listing) => Ok(Box::new(listing.await?)),
             },
             // Boxed, so that the future of a proxied request is not as large as this one.
-            Self::Fastcgi(fastcgi) => Box::pin(fastcgi.run(request, context)).await,
+            Self::Fastcgi(fastcgi) => Ok(Box::pin(fastcgi.run(request, context)).await?),
             Self::Reply(spec) => Ok(Box::new(reply::reply(spec))),
             Self::Redirect(spec) => Ok(Box::new(reply::redirect(spec, &request, context.params))),
-            Self::Channel(spec) => Box::pin(channel::run(spec, request, context)).await,
+            Self::Channel(spec) => Ok(Box::pin(channel::run(spec, request, context)).await?),
             Self::Exec(exec) => Box::pin(exec.run(request, context)).await,
             Self::Cgi(cgi) => Box::pin(cgi.run(request, context)).await,
             Self::Bridge(bridge) => Box::pin(bridge.run(request, context)).await,
@@ -164,10 +191,10 @@ impl Handler {
                 admin::Outcome::Answered(response) => Ok(response),
                 admin::Outcome::AtChannel(visit) => {
                     let admin::Visit { spec, name, request } = *visit;
-                    Box::pin(channel::operate(&spec, name, Box::new(request), context)).await
+                    Ok(Box::pin(channel::operate(&spec, name, Box::new(request), context)).await?)
                 }
             },
-            Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function")),
+            Self::Function(_) => Err(Fault::new(Kind::Script, "a function returned a function").into()),
         }
     }
 }

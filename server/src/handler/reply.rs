@@ -24,11 +24,26 @@ fn placeholder(name: &str, request: &Request, params: &Params) -> Option<String>
     let target = &request.head.target;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match name {
-        "host" => request.head.headers.get(header::HOST).map(|host| lossy(host.as_bytes())).or(Some(String::new())),
+        "host" => Some(host(request)),
+        "hostname" => Some(without_port(&host(request)).to_owned()),
         "uri" => Some(target.as_str().to_owned()),
         "path" => Some(lossy(target.path())),
         "query" => Some(lossy(target.query().unwrap_or_default())),
         param => params.get(param).map(encode),
+    }
+}
+
+/// As the client sent it.
+fn host(request: &Request) -> String {
+    let host = request.head.headers.get(header::HOST);
+    host.map_or_else(String::new, |host| String::from_utf8_lossy(host.as_bytes()).into_owned())
+}
+
+/// The colons of an address in brackets are none of a port.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
     }
 }
 
@@ -67,5 +82,12 @@ mod tests {
     fn placeholders_are_filled_in_and_unknown_ones_stay() {
         let value = |name: &str| (name == "path").then(|| "/a".to_owned());
         assert_eq!(fill("https://x{path}?{y}{", value), "https://x/a?{y}{");
+    }
+
+    #[test]
+    fn a_host_without_its_port_keeps_its_brackets() {
+        for (host, name) in [("a:80", "a"), ("a", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", "")] {
+            assert_eq!(without_port(host), name);
+        }
     }
 }

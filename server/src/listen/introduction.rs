@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** only a peer in `trust` may state anything, and nothing is read past its header.
 
-use std::{future::poll_fn, io, task::Poll, time::Duration};
+use std::{future::poll_fn, io, time::Duration};
 
 use rsp_core::frame::proxy_protocol::{self, HEADER_MAX, Stated};
 use rustix::net::{RecvFlags, recv};

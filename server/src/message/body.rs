@@ -21,6 +21,22 @@ pub enum Body {
     File(Box<FileBody>),
     /// Several ranges of a file.
     Parts(Box<PartsBody>),
+    /// Content that its handler makes.
+    Source(Box<dyn Source>),
+}
+
+/// Content that a handler makes as it is pulled; what the functions of [`Body`] of the same name say holds for it.
+pub trait Source {
+    /// Ready with true when there is a chunk, with false at the clean end. A fault stays.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Fault>>;
+    /// The bytes that were pulled and not yet consumed.
+    fn chunk(&self) -> &[u8];
+    /// Forgets the first `n` bytes of the chunk.
+    fn consume(&mut self, n: usize);
+    /// How the length of what is left is known.
+    fn framing(&self) -> Framing;
+    /// Lets work go on that must not wait for the chunk at hand.
+    fn poll_background(&mut self, cx: &mut Context<'_>);
 }
 
 impl Body {
@@ -32,6 +48,7 @@ impl Body {
             Self::Wire(body) => body.poll_chunk(cx),
             Self::File(body) => Poll::Ready(body.fill()),
             Self::Parts(body) => Poll::Ready(body.fill()),
+            Self::Source(body) => body.poll_chunk(cx),
         }
     }
 
@@ -43,6 +60,7 @@ impl Body {
             Self::Wire(body) => body.chunk(),
             Self::File(body) => body.chunk(),
             Self::Parts(body) => body.chunk(),
+            Self::Source(body) => body.chunk(),
         }
     }
 
@@ -54,6 +72,7 @@ impl Body {
             Self::Wire(body) => body.consume(n),
             Self::File(body) => body.consume(n),
             Self::Parts(body) => body.consume(n),
+            Self::Source(body) => body.consume(n),
         }
     }
 
@@ -65,6 +84,7 @@ impl Body {
             Self::Wire(body) => body.framing(),
             Self::File(body) => Framing::Length(body.remaining()),
             Self::Parts(body) => Framing::Length(body.remaining()),
+            Self::Source(body) => body.framing(),
         }
     }
 
@@ -92,8 +112,10 @@ impl Body {
 
     /// Lets work go on that must not wait for the chunk at hand: a request body that is still on its way.
     pub fn poll_background(&mut self, cx: &mut Context<'_>) {
-        if let Self::Wire(body) = self {
-            body.poll_background(cx);
+        match self {
+            Self::Wire(body) => body.poll_background(cx),
+            Self::Source(body) => body.poll_background(cx),
+            Self::Empty | Self::Full(_) | Self::File(_) | Self::Parts(_) => {}
         }
     }
 

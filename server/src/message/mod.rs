@@ -11,13 +11,14 @@ mod records;
 mod request;
 mod response;
 mod send;
+pub mod variables;
 mod wire_body;
 
-pub use body::Body;
+pub use body::{Body, Source};
 pub use file::FileBody;
 pub use parts::{Part, PartsBody};
 pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId, User};
-pub use response::{Answered, Line, Names, Response, Session, Takeover, Tunnel};
+pub use response::{Answered, Lead, Line, Names, Response, Session, Takeover, Tunnel};
 pub use send::{SendFault, Sender};
 pub use wire_body::{Lease, Slot, WireBody};

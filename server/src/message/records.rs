@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Version};
 use rsp_core::frame::{
-    fastcgi::{self, Decoded, End, RecordDecoder},
+    cgi,
+    fastcgi::{Decoded, End, RecordDecoder},
     http1::{Framing, HeadLimits, ResponseHead},
 };
 
@@ -75,7 +76,7 @@ impl Records {
         let decoded = self.decode(&mut buffer.filled_mut()[self.output..])?;
         self.output += decoded.data;
         buffer.truncate(self.output);
-        let Some(end) = fastcgi::head_end(buffer.filled(), self.searched) else {
+        let Some(end) = cgi::head_end(buffer.filled(), self.searched) else {
             self.searched = self.output;
             return match self.over {
                 true => Err(Fault::new(Kind::UpstreamMalformed, "the application ended without a head")),
@@ -83,7 +84,7 @@ impl Records {
                 false => Ok(None),
             };
         };
-        let head = fastcgi::parse_head(&buffer.filled()[..end], limits);
+        let head = cgi::parse_head(&buffer.filled()[..end], limits);
         let head = head.map_err(|e| Fault::new(Kind::UpstreamMalformed, e.to_string()))?;
         buffer.consume(end);
         self.head = true;

@@ -13,6 +13,7 @@ thread_local! {
     static DATE: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
     static CLF: RefCell<Cached> = const { RefCell::new(Cached::EMPTY) };
     static RFC3339: RefCell<Cached> = const { RefCell::new(Cached::EMPTY) };
+    static RFC1123: RefCell<Cached> = const { RefCell::new(Cached::EMPTY) };
 }
 
 /// The text of one second.
@@ -69,6 +70,12 @@ pub fn now_seconds() -> i64 {
 pub fn push_clf(line: &mut Vec<u8>, time: SystemTime) {
     let (second, _) = split(time);
     CLF.with_borrow_mut(|cached| line.extend_from_slice(cached.at(second, "%d/%b/%Y:%H:%M:%S %z").as_bytes()));
+}
+
+/// Appends `Fri, 20 Nov 2026 12:00:00 +0000`, websocketd's time.
+pub fn push_rfc1123(line: &mut Vec<u8>, time: SystemTime) {
+    let (second, _) = split(time);
+    RFC1123.with_borrow_mut(|cached| line.extend_from_slice(cached.at(second, "%a, %d %b %Y %H:%M:%S %z").as_bytes()));
 }
 
 /// Appends `2026-11-20T12:00:00.123+00:00` (RFC 3339).

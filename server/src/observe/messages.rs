@@ -13,10 +13,11 @@ use super::{standard_error::StandardError, timestamp};
 
 /// Sends rsp's messages to standard error from now on; a second call changes nothing.
 ///
-/// `RSP_LOG` takes a level or tracing's filter directives; `info` by default and, with a warning, if it is unreadable.
-pub fn messages() {
+/// `RSP_LOG` takes a level or tracing's filter directives; `otherwise` or `info` without it, and `info`, with a warning, if it
+/// is unreadable.
+pub fn messages(otherwise: Option<&str>) {
     let wanted = std::env::var("RSP_LOG").unwrap_or_default();
-    let parsed = EnvFilter::try_new(if wanted.is_empty() { "info" } else { &wanted });
+    let parsed = EnvFilter::try_new(if wanted.is_empty() { otherwise.unwrap_or("info") } else { &wanted });
     let unreadable = parsed.is_err();
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
     let started = tracing_subscriber::fmt()

@@ -10,7 +10,7 @@ mod messages;
 mod metrics;
 mod standard_error;
 
-pub use access_log::{AccessLog, AccessLogs, Record};
+pub use access_log::{AccessLog, AccessLogs, Moment, Record};
 pub use clock::{http_date, http_date_of, now_seconds, push_rfc3339, timestamp};
 pub use messages::messages;
 pub use metrics::{

@@ -1,40 +1,171 @@
 //! A client and a far side, and what they say to each other.
 
-use rsp_core::config;
-
-use super::{Far, Sessions};
-use crate::{
-    error::Fault,
-    message::{Request, Response},
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-/// What a request wants of a handler that talks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// A WebSocket.
-    WebSocket,
-    /// An event stream.
-    Events,
-    /// To post to the session of an event stream.
-    Post,
-    /// Nothing that it answers.
-    Other,
+use rsp_core::frame::websocket::{CloseCode, Fault};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Brought, End, Far,
+    goodbye::{CLOSING, DISCARDED_MAX, part},
+    near::Near,
+    pulse::{Pulse, Silent},
+    sessions::Seat,
+};
+use crate::stream::Wire;
+
+/// Turns before others of the worker have theirs.
+const TURNS: u8 = 16;
+
+/// A talk that goes on.
+pub(super) struct Talk<F> {
+    pub wire: Rc<Wire>,
+    pub near: Near,
+    pub far: F,
+    pub brought: Brought,
+    pub pulse: Pulse,
+    pub seat: Seat,
+    pub write_timeout: Duration,
+    /// Bytes that are out.
+    pub sent: u64,
 }
 
-/// What a request wants.
-pub fn asked(request: &Request) -> Asked {
-    let _ = request;
-    Asked::Other
+/// Why a talk ends.
+pub(super) enum Ending {
+    /// The client said so, and with which code.
+    Closed(Option<CloseCode>),
+    /// The client ended its direction without a word.
+    Left,
+    /// The connection is gone, or as good as that.
+    Gone,
+    /// The client broke the protocol.
+    Fault(Fault),
+    /// The far side ended.
+    Far(End),
+    /// rsp goes.
+    Away,
 }
 
-/// Posts a message to a session, and answers.
-pub async fn post(request: Box<Request>, talk: &config::Talk, sessions: &Sessions) -> Result<Box<Response>, Fault> {
-    let _ = (request, talk, sessions);
-    Err(Fault::new(crate::error::Kind::NotFound, "no such session"))
+impl<F: Far> Talk<F> {
+    /// The whole life; the bytes that went to the client.
+    pub async fn lead(mut self) -> u64 {
+        let ending = poll_fn(|cx| self.poll(cx)).await;
+        Box::pin(self.end(ending)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        for _ in 0..TURNS {
+            if let Poll::Ready(Err(_)) = self.poll_out(cx) {
+                return Poll::Ready(Ending::Gone);
+            }
+            let took_all = match self.near.take(cx, &self.wire, &mut self.far, &mut self.pulse) {
+                Ok(took_all) => took_all,
+                Err(ending) => return Poll::Ready(ending),
+            };
+            let _ = self.far.poll_given(cx);
+            if self.seat.poll_over(cx).is_ready() {
+                return Poll::Ready(Ending::Away);
+            }
+            let has_room = self.brought.unsent().is_empty();
+            let brought = match has_room {
+                true => self.far.poll_bring(cx, &mut self.brought),
+                false => self.far.poll_end(cx).map(Err),
+            };
+            match brought {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(Ending::Far(end)),
+                Poll::Pending if !took_all || has_room && self.near.owes() => {}
+                Poll::Pending => match self.poll_pulse(cx, has_room) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
+                },
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Asks for a sign of life when it is time.
+    fn poll_pulse(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Result<(), Silent>> {
+        if !has_room {
+            // It is slow, and can't answer what it did not read yet: that has a time-out of its own.
+            self.pulse.heard();
+        }
+        ready!(self.pulse.poll(cx))?;
+        if has_room {
+            self.near.ping(&mut self.brought);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what there is for the client; ready when it is out.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.brought.unsent().is_empty() {
+                self.near.pay(&mut self.brought);
+            }
+            let unsent = self.brought.unsent();
+            if unsent.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let n = ready!(self.wire.poll_write(cx, &[IoSlice::new(unsent)], Some(self.write_timeout)))?;
+            self.brought.forget(n);
+            self.sent += n as u64;
+        }
+    }
+
+    /// Tells each side of the end of the other one.
+    async fn end(mut self, ending: Ending) -> u64 {
+        let said = match ending {
+            Ending::Gone => {
+                self.wire.reset_on_close();
+                return self.sent;
+            }
+            Ending::Closed(code) => (code.map(CloseCode::get), ""),
+            Ending::Left => (None, ""),
+            Ending::Fault(fault) => {
+                tracing::debug!("a client of {:?} ends: {fault}", self.wire.peer());
+                (Some(fault.code.get()), fault.reason)
+            }
+            Ending::Far(end) => (Some(end.said().0), end.said().1),
+            Ending::Away => (Some(CloseCode::AWAY.get()), "the server goes down"),
+        };
+        self.near.close(&mut self.brought, said);
+        let has_left = matches!(ending, Ending::Closed(_) | Ending::Left);
+        let Self { wire, far, brought, write_timeout, sent, near, pulse, seat } = self;
+        drop((near, pulse, seat));
+        let given = pin!(async move {
+            let mut far = far;
+            if has_left {
+                // What a client says before it leaves is for the far side still; mostly it is out already.
+                let _ = timeout(CLOSING, poll_fn(|cx| far.poll_given(cx))).await;
+            }
+        });
+        let told = pin!(tell(&wire, brought, write_timeout, !has_left));
+        sent + tokio::join!(given, told).1
+    }
 }
 
-/// The answer with which the talk begins: a WebSocket or an event stream.
-pub fn talk(request: &Request, talk: &config::Talk, sessions: &std::rc::Rc<Sessions>, far: impl Far) -> Box<Response> {
-    let _ = (request, talk, sessions, far);
-    Box::new(Response::text(http::StatusCode::NOT_IMPLEMENTED, "no talk\n"))
+/// Writes the last that a client is told, and parts from it; the bytes that are out.
+async fn tell(wire: &Wire, mut brought: Brought, timeout: Duration, must_wait: bool) -> u64 {
+    let mut sent = 0;
+    while !brought.unsent().is_empty() {
+        let unsent = brought.unsent();
+        let Ok(n) = poll_fn(|cx| wire.poll_write(cx, &[IoSlice::new(unsent)], Some(timeout))).await else {
+            wire.reset_on_close();
+            return sent;
+        };
+        brought.forget(n);
+        sent += n as u64;
+    }
+    part(wire, must_wait, Instant::now() + CLOSING, DISCARDED_MAX).await;
+    sent
 }

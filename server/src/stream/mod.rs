@@ -3,6 +3,7 @@
 //! **Invariant:** an idle connection holds no buffer and no pipe; they are borrowed only while bytes are in flight.
 //! **Invariant:** nothing here crosses threads: a wire, its timers and its buffers belong to one worker.
 
+pub mod beneath;
 mod buffer;
 mod idle;
 mod outbox;

@@ -93,9 +93,9 @@ pub enum Retryable {
     Elsewhere,
 }
 
-struct Failed {
-    fault: Fault,
-    outcome: Option<Outcome>,
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    pub(super) outcome: Option<Outcome>,
     retry: Retryable,
     /// The request's place on the endpoint, for the same again.
     held: Option<InFlight>,
@@ -476,7 +476,7 @@ fn bad_answer(fault: Fault) -> Failed {
     Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Never, held: None }
 }
 
-fn not_connected(e: io::Error) -> Failed {
+pub(super) fn not_connected(e: io::Error) -> Failed {
     if is_of_this_process(&e) {
         // No endpoint is to be ejected for it, and another one would fail alike.
         return Failed {

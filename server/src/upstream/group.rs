@@ -167,7 +167,7 @@ impl Registry {
         }
     }
 
-    pub(super) fn resolver(&self) -> &Resolver {
+    pub fn resolver(&self) -> &Resolver {
         &self.resolver
     }
 

@@ -8,6 +8,7 @@
 pub mod affinity;
 mod choice;
 mod connect;
+mod dial;
 mod exchange;
 mod follow;
 mod group;
@@ -17,6 +18,7 @@ mod resolve;
 mod sticky;
 
 pub use choice::Affinity;
+pub use dial::{Dialled, dial};
 pub use exchange::{Fastcgi, Outgoing, since_start};
 pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};

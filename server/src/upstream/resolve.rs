@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -36,6 +36,9 @@ const VALID_MAX: Duration = Duration::from_secs(300);
 
 /// A target whose address could not be had is asked for again after this.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// For the name of a client, which somebody waits for who can do without.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Addresses of one name that are used.
 pub const ADDRESSES_MAX: usize = 64;
@@ -75,6 +78,7 @@ enum Question {
     /// Ask these name servers from now on; none: those of the system.
     Servers(Vec<SocketAddr>),
     LookUp(EndpointAddress, oneshot::Sender<io::Result<Answer>>),
+    Name(IpAddr, oneshot::Sender<String>),
 }
 
 impl Resolver {
@@ -98,6 +102,15 @@ impl Resolver {
         asked.map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many names are being looked up"))?;
         answered.await.map_err(|_| io::Error::other("there is no resolver"))?
     }
+
+    /// What an address is called (PTR), without the final dot; None: nothing that is known within a second.
+    ///
+    /// Whoever has the address chooses the name: it proves nothing.
+    pub async fn name_of(&self, ip: IpAddr) -> Option<String> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(Question::Name(ip, answer)).ok()?;
+        tokio::time::timeout(NAME_PATIENCE, answered).await.ok()?.ok()
+    }
 }
 
 impl Desk {
@@ -106,26 +119,38 @@ impl Desk {
         let places = Rc::new(Semaphore::new(LOOKUPS_MAX));
         let mut resolver = build(&[]);
         while let Some(question) = self.questions.recv().await {
-            let (address, answer) = match question {
-                Question::Servers(servers) => {
-                    resolver = build(&servers);
-                    continue;
-                }
-                Question::LookUp(address, answer) => (address, answer),
-            };
-            let Ok(resolver) = resolver.clone() else {
-                // Who asked may be gone; then nobody wants to know.
-                let _ = answer.send(Err(io::Error::other("the system's resolver can't be set up")));
+            if let Question::Servers(servers) = &question {
+                resolver = build(servers);
                 continue;
-            };
-            let places = Rc::clone(&places);
+            }
+            let (resolver, places) = (resolver.clone(), Rc::clone(&places));
             tokio::task::spawn_local(async move {
                 let _place = places.acquire().await;
-                let found = tokio::time::timeout(PATIENCE, look_up(&resolver, &address)).await;
-                let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer of a name server in time");
-                // As above.
-                let _ = answer.send(found.unwrap_or_else(|_| Err(late())));
+                settle(question, resolver).await;
             });
+        }
+    }
+}
+
+/// Answers one question. Who asked may be gone; then nobody wants to know.
+async fn settle(question: Question, resolver: Result<TokioResolver, ()>) {
+    match question {
+        Question::Servers(_) => {}
+        Question::LookUp(address, answer) => {
+            let Ok(resolver) = resolver else {
+                let _ = answer.send(Err(io::Error::other("the system's resolver can't be set up")));
+                return;
+            };
+            let found = tokio::time::timeout(PATIENCE, look_up(&resolver, &address)).await;
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer of a name server in time");
+            let _ = answer.send(found.unwrap_or_else(|_| Err(late())));
+        }
+        Question::Name(ip, answer) => {
+            let Ok(resolver) = resolver else { return };
+            let found = tokio::time::timeout(NAME_PATIENCE, name_of(&resolver, ip)).await;
+            if let Ok(Some(name)) = found {
+                let _ = answer.send(name);
+            }
         }
     }
 }
@@ -215,4 +240,13 @@ async fn service(resolver: &TokioResolver, name: &str) -> io::Result<(Vec<Target
         Some(e) if targets.is_empty() => Err(e),
         _ => Ok((targets, until)),
     }
+}
+
+async fn name_of(resolver: &TokioResolver, ip: IpAddr) -> Option<String> {
+    let found = resolver.reverse_lookup(ip).await.ok()?;
+    let mut names = found.answers().iter().filter_map(|record| match &record.data {
+        RData::PTR(name) => Some(name.to_ascii()),
+        _ => None,
+    });
+    names.next().map(|name| name.trim_end_matches('.').to_owned()).filter(|name| !name.is_empty())
 }

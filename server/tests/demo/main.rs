@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod chat;
+mod programs;
 
 use std::{
     collections::BTreeSet,
@@ -81,7 +82,7 @@ fn with_all_three_stopped_the_answer_is_502_until_one_is_back() {
 fn the_config_is_shown_as_it_runs_and_other_paths_are_404() {
     let demo = demo();
     let config = demo.client().get("/demo/config").text();
-    assert!(config.contains(&format!("listen \"{}\"", demo.address())) && !config.contains('$'), "{config}");
+    assert!(config.contains(&format!("listen \"{}\"", demo.address())) && !config.contains("\"$"), "{config}");
     for path in ["/demo/upstreams/0/stop", "/demo/upstreams/4/stop", "/demo/upstreams/1/explode", "/demo/"] {
         assert_eq!(post(&demo, path), 404, "{path}");
     }

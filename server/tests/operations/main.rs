@@ -16,6 +16,7 @@ mod sites;
 mod starting;
 mod upgrading;
 mod watching;
+mod websocketd;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The chats among the examples, with the pages that come with them, in a browser and from a shell.
+//! The examples that come with pages, in a browser and from a shell.
 
 use serde_json::{Value, json};
-use testkit::{Chromium, Puppet, Rsp, RspBuilder, curl};
+use testkit::{Chromium, EventStream, Puppet, Rsp, RspBuilder, curl};
 
 #[test]
 fn the_chat_brings_a_browser_a_websocket_and_a_shell_together() {
@@ -65,6 +65,40 @@ fn the_comet_chat_of_2008_works_in_a_browser_and_from_a_shell() {
     let (epoch, offset) = position.split_once('-').unwrap();
     let before = offset.parse::<u64>().unwrap() - 1;
     assert_eq!(curl(&[&format!("{url}?since={epoch}-{before}")]).text(), "from a shell");
+}
+
+#[test]
+fn the_script_of_fizzbuzz_counts_in_a_browser_and_over_an_event_stream() {
+    let page = include_str!("../../../example/fizzbuzz/index.html");
+    let config = include_str!("../../../example/fizzbuzz.lua");
+    assert!(config.contains("PAUSE = \"0.3\""));
+    let rsp = example(&config.replace("PAUSE = \"0.3\"", "PAUSE = \"0\"")).file("fizzbuzz/index.html", page);
+    let rsp = rsp.program("fizzbuzz/fizzbuzz.sh", include_str!("../../../example/fizzbuzz/fizzbuzz.sh")).start();
+    let visit = Chromium::visit(
+        &rsp.url("/"),
+        r##"await page.locator("#state", { hasText: "That's it." }).waitFor();
+        return await page.locator("li").allTextContents();"##,
+    );
+    assert_eq!((visit.errors, visit.console), (vec![], vec![]));
+    let said: Vec<String> = serde_json::from_value(visit.value).unwrap();
+    assert_eq!(said, (1..=100).map(fizzbuzz).collect::<Vec<_>>());
+    let mut stream = EventStream::open(&rsp.address(), "/count");
+    let mut heard = Vec::new();
+    while let Some(event) = stream.next_event() {
+        heard.extend(event.data.filter(|_| event.name.is_none()));
+    }
+    assert_eq!(heard, said);
+    // The route is the page's alone.
+    assert_eq!(rsp.client().get("/fizzbuzz.sh").status, 404);
+}
+
+fn fizzbuzz(number: u32) -> String {
+    match (number % 3, number % 5) {
+        (0, 0) => "FizzBuzz".to_owned(),
+        (0, _) => "Fizz".to_owned(),
+        (_, 0) => "Buzz".to_owned(),
+        _ => number.to_string(),
+    }
 }
 
 /// An example's config, at a port of its own.

@@ -92,6 +92,10 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     }
     let (suffix, below) = authority.strip_prefix('*').map_or((authority, false), |suffix| (suffix, true));
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
+    let port = suffix.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err("a port is a number up to 65535".to_owned());
+    }
     let whole = !below || (suffix.starts_with('.') && suffix.len() > 1);
     if scheme.is_empty() || suffix.is_empty() || !whole || !suffix.bytes().all(legal) {
         return Err("for example \"https://example.com\" or \"https://*.example.com\"".to_owned());

@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE}
 use super::{Checker, upstream::retry};
 use crate::{
     config::{
-        checked::{Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Proxy, ProxyHost, Redirect, Reply, Upstream},
+        checked::{
+            Filter, Forwarded, Handler, HeaderEdit, HeaderEdits, Only, Proxy, ProxyHost, Redirect, Reply, Upstream,
+        },
         json::json,
         nearest::nearest,
         options::{self, Kind},
@@ -55,9 +57,12 @@ impl Checker<'_> {
             "headers" => {
                 let mut edit = |name| arguments.settings.table(name).map(|settings| self.header_edit(settings));
                 let (request, response) = (edit("request"), edit("response"));
-                let edits =
-                    HeaderEdits { request: request.unwrap_or_default(), response: response.unwrap_or_default() };
-                Some(Filter::Headers(Arc::new(edits)))
+                let only = arguments.settings.text("only").map(|only| match only {
+                    "websocket" => Only::Websocket,
+                    _ => Only::Http,
+                });
+                let (request, response) = (request.unwrap_or_default(), response.unwrap_or_default());
+                Some(Filter::Headers(Arc::new(HeaderEdits { request, response, only })))
             }
             "limit" => self.limit(made, &arguments.settings),
             "cors" => self.cors(&arguments.settings, made.span),
@@ -207,7 +212,8 @@ impl Checker<'_> {
             let Some((name, _)) = part.split_once('}') else {
                 return self.reader.error(span, "a `{` of `redirect` is never closed", "for example \"{path}\"");
             };
-            let known: Vec<&str> = ["host", "uri", "path", "query"].into_iter().chain(pattern.names()).collect();
+            let known: Vec<&str> =
+                ["host", "hostname", "uri", "path", "query"].into_iter().chain(pattern.names()).collect();
             if known.contains(&name) {
                 continue;
             }

@@ -218,7 +218,7 @@ impl<'a> Checker<'a> {
             sites,
             broker,
             channels: std::mem::take(&mut self.channels).in_order(),
-            programs: std::mem::take(&mut self.programs).with_channels(),
+            programs: std::mem::take(&mut self.programs).for_everybody(),
             functions: file.functions,
             hidden: Arc::clone(&self.hidden),
         })

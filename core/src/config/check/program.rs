@@ -36,9 +36,9 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Those that run from the start, in the order of the file.
-    pub(super) fn with_channels(self) -> Vec<Arc<Exec>> {
-        self.ordered.into_iter().filter(|exec| exec.channel.is_some()).collect()
+    /// Those with one process for everybody, in the order of the file.
+    pub(super) fn for_everybody(self) -> Vec<Arc<Exec>> {
+        self.ordered.into_iter().filter(|exec| exec.shared || exec.channel.is_some()).collect()
     }
 }
 
@@ -59,7 +59,7 @@ impl Checker<'_> {
         let program = self.what_runs(arguments, pattern, span);
         let name = self.name_of_program(program.as_ref());
         let command = self.command("exec", settings, span);
-        let command = command.map(|command| Command { cwd: Some(self.folder_of_work(settings, span)), ..command });
+        let cwd = Some(self.folder_of_work(settings, span));
         let talk = self.talk("exec", settings, span);
         let channel = self.channel_of_program(settings, pattern);
         self.that_go_together(settings, span);
@@ -69,7 +69,7 @@ impl Checker<'_> {
         Some(Exec {
             name,
             program: program?,
-            command: command?,
+            command: Command { cwd, ..command? },
             shared: settings.bool("shared"),
             channel: channel?,
             processes_max: count(settings)?,
@@ -327,17 +327,32 @@ impl Checker<'_> {
         let to_client = settings.text("stderr") == Some("client");
         for (is_so, option, message, label) in [
             (shared && channel, "shared", "one process with a channel serves all clients already", "remove `shared`"),
-            (shared && dir, "shared", "`shared` is for one program, not for those of `dir`", "a route for each"),
-            (channel && dir, "channel", "`channel` is for one program, not for those of `dir`", "a route for each"),
-            (shared && raw, "framing", "objects need `framing = \"lines\"` or \"length\"", "remove it"),
-            (to_client && raw, "stderr", "`stderr = \"client\"` makes objects of lines: not with raw bytes", "\"log\""),
-            (to_client && (shared || channel), "stderr", "one process for all has no client of its own", "\"log\""),
-            (shared && self.running.is_some(), "shared", "a shared process can't be made by a function", "a route"),
+            (shared && dir, "shared", "`shared` is for one program, not for those of `dir`", "give each a route"),
+            (channel && dir, "channel", "`channel` is for one program, not for those of `dir`", "give each a route"),
+            (shared && raw, "framing", "objects need `framing = \"lines\"` or \"length\"", "remove `framing`"),
+            (
+                to_client && raw,
+                "stderr",
+                "`stderr = \"client\"` makes objects of lines: not with raw bytes",
+                "remove `stderr`",
+            ),
+            (
+                to_client && (shared || channel),
+                "stderr",
+                "one process for all has no client of its own",
+                "remove `stderr`",
+            ),
+            (
+                shared && self.running.is_some(),
+                "shared",
+                "a shared process can't be made by a function",
+                "give it a route",
+            ),
             (
                 channel && self.running.is_some(),
                 "channel",
                 "a program with a channel can't be made by a function",
-                "a route",
+                "give it a route",
             ),
         ] {
             if is_so {

@@ -214,6 +214,7 @@ impl Checker<'_> {
             log.format = match settings.text("format") {
                 Some("common") => LogFormat::Common,
                 Some("json") => LogFormat::Json,
+                Some("websocketd") => LogFormat::Websocketd,
                 Some("none") => LogFormat::None,
                 _ => LogFormat::Combined,
             };

@@ -3,6 +3,7 @@
 mod auth;
 mod channels;
 mod filters;
+mod programs;
 mod routes;
 mod sites;
 mod statements;
@@ -311,8 +312,8 @@ fn what_has_not_landed_is_not_in_this_version() {
     lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
     lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
     let cache = lua.make("cache", vec![], vec![("ttl", text("nonsense"))]);
-    let exec = lua.make("exec", vec![text("./x")], vec![]);
-    lua.site("a", vec![("/", list(vec![cache, exec])), ("tls", text("acme"))]);
+    let tunnel = lua.make("tunnel", vec![text("a")], vec![]);
+    lua.site("a", vec![("/", list(vec![cache, tunnel])), ("tls", text("acme"))]);
     assert_eq!(
         lua.errors(),
         [
@@ -322,7 +323,7 @@ fn what_has_not_landed_is_not_in_this_version() {
             "4:1 an `https://` endpoint is not in this version | ",
             "5:2 `tls` of `upstream` is not in this version | ",
             "6:0 `cache` is not in this version | ",
-            "7:0 `exec` is not in this version | ",
+            "7:0 `tunnel` is not in this version | ",
             "8:2 `tls` of `site` is not in this version | ",
         ]
     );

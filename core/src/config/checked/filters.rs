@@ -75,6 +75,24 @@ pub struct HeaderEdits {
     pub request: HeaderEdit,
     /// What the client sees.
     pub response: HeaderEdit,
+    /// Which requests and answers; None: all.
+    pub only: Option<Only>,
+}
+
+/// What `headers` is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// Requests that ask for a WebSocket, and answers that open one.
+    Websocket,
+    /// The others.
+    Http,
+}
+
+impl HeaderEdits {
+    /// Whether a request or an answer is edited; `is_websocket`: it asks for a WebSocket, or opens one.
+    pub fn apply_to(&self, is_websocket: bool) -> bool {
+        self.only.is_none_or(|only| (only == Only::Websocket) == is_websocket)
+    }
 }
 
 /// Edits of one head: remove, then set, then add.

@@ -148,7 +148,7 @@ pub struct Cgi {
     pub prefix: String,
     /// How they run.
     pub command: Command,
-    /// Start to the head of the answer, and between two reads of its body.
+    /// How long it may neither take of the request nor answer, and between two reads of its answer's body.
     pub timeout: Duration,
     /// Processes at once.
     pub processes_max: usize,
@@ -175,6 +175,22 @@ impl Config {
         let routes = self.sites.iter().flat_map(|site| &site.routes);
         routes.map(|route| &route.chain.handler).any(runs_programs)
     }
+
+    /// Whether a program of a route runs as whoever rsp runs as.
+    pub fn runs_programs_as_itself(&self) -> bool {
+        let routes = self.sites.iter().flat_map(|site| &site.routes);
+        routes.map(|route| &route.chain.handler).any(runs_as_itself)
+    }
+}
+
+fn runs_as_itself(handler: &Handler) -> bool {
+    let (command, otherwise) = match handler {
+        Handler::Exec(exec) => (Some(&exec.command), &exec.otherwise),
+        Handler::Cgi(cgi) => (Some(&cgi.command), &cgi.otherwise),
+        Handler::Bridge(bridge) => (None, &bridge.otherwise),
+        _ => return false,
+    };
+    command.is_some_and(|command| command.user.is_none()) || otherwise.as_deref().is_some_and(runs_as_itself)
 }
 
 fn runs_programs(handler: &Handler) -> bool {

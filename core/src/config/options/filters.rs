@@ -1,6 +1,6 @@
 //! The filters: what stands before a handler, sees the request on the way in and the answer on the way out.
 
-use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, handlers::FIELDS, opt};
+use super::{COUNT, Constructor, Kind, Literal, NONE, Opt, TIME, TIME_OR_ZERO, Type, handlers::FIELDS, opt, word};
 
 pub(super) const ALL: &[&Constructor] = &[&HEADERS, &ALLOW, &DENY, &LIMIT, &AUTH, &CORS, &REWRITE, &COMPRESS, &CACHE];
 
@@ -34,6 +34,12 @@ const HEADERS: Constructor = filter(
 .options(&[
     opt("request", Type::Table(EDIT), NONE, "Edits of the request."),
     opt("response", Type::Table(EDIT), NONE, "Edits of the answer."),
+    opt(
+        "only",
+        Type::Choice(&[word("websocket"), word("http")]),
+        Literal::Unset("all"),
+        "Only requests that ask for a WebSocket and answers that open one; or only the others.",
+    ),
 ]);
 
 const EDIT: &[Opt] = &[

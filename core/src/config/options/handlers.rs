@@ -140,8 +140,8 @@ pub(super) const FIELDS: Type = Type::Other("a table of headers", "{ [string]: s
 const REDIRECT: Constructor = handler(
     "redirect",
     "redirect(\"https://{host}{uri}\", 301)",
-    "Sends the client to another URL. `{host}`, `{uri}` (path and query), `{path}`, `{query}` and the route's own \
-     parameters are filled in.",
+    "Sends the client to another URL. `{host}`, `{hostname}` (without its port), `{uri}` (path and query), `{path}`, \
+     `{query}` and the route's own parameters are filled in.",
 )
 .takes(
     &[

@@ -70,6 +70,17 @@ pub struct Opt {
     pub landed: bool,
 }
 
+impl Opt {
+    /// Whether it takes what the statement of its name takes; the statement tells of it.
+    pub(super) fn is_told_elsewhere(&self) -> bool {
+        let names = |options: &'static [Self]| options.iter().map(|option| option.name);
+        match (self.of, find(self.name)) {
+            (Type::Table(inner), Some(statement)) => names(inner).eq(names(statement.options)),
+            _ => false,
+        }
+    }
+}
+
 /// What an option takes, with its bounds; both ends are included.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
@@ -89,8 +100,10 @@ pub enum Type {
     Mode,
     /// One of these words.
     Choice(&'static [Word]),
-    /// Any string.
+    /// A string of one line.
     Text,
+    /// Any string, whatever lines it has.
+    Lines,
     /// A path, relative to the folder of the file that says it.
     Path,
     /// An address to listen on.
@@ -209,7 +222,7 @@ impl Type {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{}\"", word.name)).collect();
                 format!("one of {}", words.join(", "))
             }
-            Self::Text => "a string".to_owned(),
+            Self::Text | Self::Lines => "a string".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Address => "an address".to_owned(),
             Self::Network => "a network".to_owned(),
@@ -229,7 +242,7 @@ impl Type {
             Self::Rate => "for example \"10/s\" or \"600/m\"".to_owned(),
             Self::Mode => "in octal, in quotes: \"0660\"".to_owned(),
             Self::Choice(_) | Self::Other(..) => self.says(),
-            Self::Text => "a string in quotes".to_owned(),
+            Self::Text | Self::Lines => "a string in quotes".to_owned(),
             Self::Path => "for example \"./public\"".to_owned(),
             Self::Address => "for example \"127.0.0.1:8080\", \":8080\" or \"unix:/run/rsp.sock\"".to_owned(),
             Self::Network => "for example \"10.0.0.0/8\", \"::1\" or \"unix\"".to_owned(),

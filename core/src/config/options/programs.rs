@@ -80,7 +80,7 @@ pub(super) const EXEC: Constructor = handler(
 .takes(
     &[opt(
         "PROGRAM",
-        Type::Text,
+        Type::Lines,
         REQUIRED,
         "The program, then its arguments: no shell reads them. A name with a slash is relative to the folder of the file that \
          says it, one without is looked up in `PATH`.",
@@ -102,7 +102,8 @@ pub(super) const EXEC: Constructor = handler(
         Type::Choice(FRAMING),
         Literal::Text("lines"),
         "What separates messages on its side: `lines`; `raw` passes bytes on as they come, in binary messages; with \
-         `length` each has its length before it, four bytes, the highest first.",
+         `length` each has its length before it, four bytes, the highest first, and goes to the client as text or binary, as the \
+         client's own last one came (text at first, and binary where it is not UTF-8).",
     ),
     opt(
         "channel",
@@ -145,11 +146,19 @@ pub(super) const CGI: Constructor = handler(
     "cgi",
     "cgi \"./cgi-bin\"",
     "Programs of a folder, by RFC 3875: the path names the program, what follows is `PATH_INFO`. Each request starts one; \
-     bodies stream both ways. A name that begins with `nph-` is 501, a body without a length 411.",
+     bodies stream both ways. Nothing of a request is ever on its command line. A `Location` that is a path, and the only \
+     field, is answered as a request for it. A name that begins with `nph-` is 501, a file that is not executable 403, a \
+     body without a length 411.",
 )
 .takes(&[opt("FOLDER", Type::Path, REQUIRED, "The folder.")], 1)
 .options(&[
-    opt("timeout", TIME, Literal::Text("60s"), "From its start to the head of its answer, and between two reads of the body; then 504, or a cut."),
+    opt(
+        "timeout",
+        TIME,
+        Literal::Text("60s"),
+        "How long it may do nothing: from its start, or from the last byte of the request that it took, to the head of its \
+         answer; and between two reads of the body. Then 504, or a cut.",
+    ),
     ENV,
     PASSENV,
     USER,

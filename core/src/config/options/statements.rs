@@ -109,7 +109,7 @@ const ADMIN: Constructor = statement(
 .takes(&[ADDRESS], 1)
 .options(&[opt("token", Type::Text, NONE, "What a client must send as `Authorization: Bearer …`; required for TCP.")]);
 
-const FORMATS: &[Word] = &[word("combined"), word("common"), word("json"), word("none")];
+const FORMATS: &[Word] = &[word("combined"), word("common"), word("json"), word("websocketd"), word("none")];
 
 const LOG: Constructor = statement(
     "log",
@@ -117,7 +117,8 @@ const LOG: Constructor = statement(
     "The access log. rsp's own messages go to standard error, at the level of the environment variable `RSP_LOG` (info).",
 )
 .options(&[
-    opt("format", Type::Choice(FORMATS), Literal::Text("combined"), "The layout of a line; `none` is no access log."),
+    opt("format", Type::Choice(FORMATS), Literal::Text("combined"), "The layout of a line; `none` is no access log. `websocketd` is that program's: a line when a session begins and one when \
+         it ends."),
     opt("to", Type::Text, Literal::Text("stdout"), "A path, reopened on USR1, or `\"stdout\"`."),
 ]);
 

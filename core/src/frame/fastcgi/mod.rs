@@ -5,13 +5,11 @@
 //! with; nothing behind that end is ever read as an answer.
 //!
 //! Out go a beginning and the parameters ([`begin`]), then the body in records ([`record_header`]). In come records
-//! ([`RecordDecoder`]), whose output begins with a head as CGI programs write it ([`parse_head`], RFC 3875 §6).
+//! ([`RecordDecoder`]), whose output begins with a head as CGI programs write it ([`cgi`](super::cgi)).
 
-mod head;
 mod record;
 mod write;
 
-pub use head::{Head, head_end, parse_head};
 pub use record::{Decoded, End, RecordDecoder, RecordError};
 pub use write::{LAST_STDIN, Params, begin, record_header};
 

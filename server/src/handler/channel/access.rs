@@ -6,8 +6,10 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rsp_core::config::{self, Origins};
 
-use super::{refusal, wants_websocket};
-use crate::message::{Body, Request, Response};
+use crate::{
+    message::{Body, Request, Response},
+    session::{is_own, refusal, wants_websocket},
+};
 
 /// What a preflight is told, and what a 405 says: everything but DELETE, which needs a function.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
@@ -84,82 +86,4 @@ impl Standing {
 /// The methods that a channel knows.
 pub fn methods(spec: &config::Channel) -> HeaderValue {
     if spec.delete.is_some() { METHODS_AND_DELETE } else { METHODS }
-}
-
-/// Whether an `Origin` is that of the URL as the browser sees it: scheme, host and port.
-fn is_own(origin: &[u8], request: &Request) -> bool {
-    let scheme = believed(request, "x-forwarded-proto").unwrap_or(request.scheme.as_bytes());
-    let host = || request.head.headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let Some(host) = believed(request, "x-forwarded-host").or_else(host) else { return false };
-    let Some(at) = origin.windows(3).position(|part| part == b"://") else { return false };
-    let (stated, authority) = (&origin[..at], &origin[at + 3..]);
-    let port: &[u8] = match scheme.to_ascii_lowercase().as_slice() {
-        b"http" => b":80",
-        b"https" => b":443",
-        _ => return false,
-    };
-    let without = |authority: &'_ [u8]| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
-    !host.is_empty() && stated.eq_ignore_ascii_case(scheme) && without(authority) == without(host)
-}
-
-/// What a trusted proxy says, if it says one thing.
-fn believed<'a>(request: &'a Request, name: &str) -> Option<&'a [u8]> {
-    if !request.client.trusted {
-        return None;
-    }
-    let mut stated = request.head.headers.get_all(name).iter();
-    match (stated.next(), stated.next()) {
-        (Some(one), None) if !one.as_bytes().contains(&b',') => Some(one.as_bytes().trim_ascii()),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderName;
-
-    use super::*;
-
-    fn asked(fields: &[(&'static str, &str)]) -> Request {
-        let request = Request::example(Method::POST, "/a");
-        fields.iter().fold(request, |request, (name, value)| request.with(HeaderName::from_static(name), value))
-    }
-
-    #[test]
-    fn an_origin_is_the_urls_own_if_scheme_host_and_port_are() {
-        for (origin, host) in [
-            ("http://a.example", "a.example"),
-            ("http://a.example", "A.example:80"),
-            ("http://a.example:8080", "a.example:8080"),
-            ("http://[::1]:8080", "[::1]:8080"),
-        ] {
-            assert!(is_own(origin.as_bytes(), &asked(&[("host", host)])), "{origin} {host}");
-        }
-        for (origin, host) in [
-            ("https://a.example", "a.example"),
-            ("http://a.example:8080", "a.example"),
-            ("http://a.example", "a.example:443"),
-            ("http://a.example.evil", "a.example"),
-            ("http://b.example", "a.example"),
-            ("null", "null"),
-            ("http://", ""),
-            ("", ""),
-        ] {
-            assert!(!is_own(origin.as_bytes(), &asked(&[("host", host)])), "{origin} {host}");
-        }
-        assert!(!is_own(b"http://a.example", &asked(&[])));
-    }
-
-    #[test]
-    fn what_a_proxy_says_of_scheme_and_host_counts_if_it_is_trusted_and_clear() {
-        let fields = [("host", "10.0.0.1:3000"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example")];
-        let mut request = asked(&fields);
-        assert!(!is_own(b"https://a.example", &request));
-        request.client.trusted = true;
-        assert!(is_own(b"https://a.example", &request));
-        assert!(!is_own(b"http://10.0.0.1:3000", &request));
-        let mut unclear = asked(&fields).with(HeaderName::from_static("x-forwarded-host"), "b.example");
-        unclear.client.trusted = true;
-        assert!(!is_own(b"https://a.example", &unclear) && !is_own(b"https://b.example", &unclear));
-    }
 }

@@ -1,6 +1,6 @@
 //! What happens on a channel as the bytes of each transport; encoded once, and shared by all who speak it.
 
-use std::{cell::RefCell, collections::HashMap, fmt::Write, time::UNIX_EPOCH};
+use std::{fmt::Write, time::UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,15 +8,12 @@ use rsp_core::{
     channel::{Item, Member, Position, Who},
     frame::{
         event_stream,
-        websocket::{Deflater, Opcode, message_frame},
+        websocket::{Opcode, message_frame},
     },
 };
 use smallvec::SmallVec;
 
-use crate::observe::push_rfc3339;
-
-/// Messages that are shorter are not worth compressing.
-const DEFLATE_MIN: usize = 64;
+use crate::{observe::push_rfc3339, session::Deflaters};
 
 /// What subscribers are told.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +46,10 @@ pub enum Format {
 /// Bits of the window of the compression that was agreed on; None: none was.
 pub type Compression = Option<u8>;
 
-/// The compressors of a worker, one for each size of window.
+/// The compressors of a worker.
 #[derive(Default)]
 pub struct Encoder {
-    deflaters: RefCell<HashMap<u8, Deflater>>,
+    deflaters: Deflaters,
 }
 
 /// One event, and the frames that were made of it so far.
@@ -107,10 +104,7 @@ impl Encoder {
     }
 
     fn message(&self, opcode: Opcode, payload: &[u8], compression: Compression) -> Bytes {
-        let deflated = compression.filter(|_| payload.len() >= DEFLATE_MIN).and_then(|window| {
-            let mut deflaters = self.deflaters.borrow_mut();
-            deflaters.entry(window).or_insert_with(|| Deflater::new(window)).deflate(payload)
-        });
+        let deflated = compression.and_then(|window| self.deflaters.deflate(window, payload));
         match deflated {
             Some(shorter) => message_frame(opcode, &shorter, true, None),
             None => message_frame(opcode, payload, false, None),

@@ -53,6 +53,7 @@ use crate::{
     error::{Fault, Kind},
     message::{Request, RequestId, Response},
     observe::Transport,
+    session::{refusal, wants_websocket},
 };
 
 /// One request at a channel.
@@ -209,15 +210,6 @@ impl<'a> Visitor<'a> {
     fn place(&self) -> Place<'_> {
         Place { hub: self.context.hub, name: &self.name, spec: self.spec }
     }
-}
-
-fn wants_websocket(request: &Request) -> bool {
-    request.head.upgrade.as_ref().is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// A short answer to what can't be done, with its reason.
-fn refusal(status: StatusCode, why: &str) -> Box<Response> {
-    Box::new(Response::text(status, format!("{status}: {why}\n")))
 }
 
 fn no_position() -> Box<Response> {

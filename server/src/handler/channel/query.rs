@@ -5,7 +5,7 @@ use std::str::FromStr;
 use http::{HeaderName, header};
 use rsp_core::channel::{NotAPosition, Position};
 
-use crate::{message::Request, observe::Transport};
+use crate::{message::Request, observe::Transport, session::preferred};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -81,34 +81,10 @@ pub fn since_of_poll(request: &Request) -> Result<Option<Position>, NotAPosition
     }
 }
 
-/// The stream that a request accepts, by RFC 9110 §12.5.1: the one it prefers, the first one of equals. None: it names none.
+/// The stream that a request accepts. None: it names none.
 pub fn accepted(request: &Request) -> Option<Transport> {
-    let mut best = (0, None);
-    let fields = request.head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    for range in fields.flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = match parts.next() {
-            Some(kind) if kind.eq_ignore_ascii_case("text/event-stream") => Transport::EventStream,
-            Some(kind) if kind.eq_ignore_ascii_case("application/x-ndjson") => Transport::Lines,
-            _ => continue,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        let weight = weight.map_or(Some(1000), thousandths).unwrap_or(0);
-        if weight > best.0 {
-            best = (weight, Some(kind));
-        }
-    }
-    best.1
-}
-
-/// `0`, `0.5` or `1.000` in thousandths; None: it is no weight.
-fn thousandths(weight: &str) -> Option<u32> {
-    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
-    if fraction.len() > 3 || !matches!(whole, "0" | "1") || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits = format!("{whole}{fraction:0<3}");
-    digits.parse().ok().filter(|weight| *weight <= 1000)
+    let preferred = preferred(request, &["text/event-stream", "application/x-ndjson"])?;
+    Some(if preferred == 0 { Transport::EventStream } else { Transport::Lines })
 }
 
 /// A name stands there more than once, so that two readers could take it for two things.

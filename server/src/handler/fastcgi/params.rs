@@ -2,13 +2,11 @@
 
 use std::{io::Write as _, os::unix::ffi::OsStrExt};
 
-use http::{HeaderMap, HeaderName, Version, header};
+use http::{HeaderMap, Version};
 use rsp_core::{config, frame::fastcgi::Params};
 
 use super::script::Script;
-use crate::message::Request;
-
-const SOFTWARE: &[u8] = concat!("rsp/", env!("CARGO_PKG_VERSION")).as_bytes();
+use crate::message::{Request, variables};
 
 /// Parameters that are being gathered; those that the config gives are its own.
 struct Gathered<'a> {
@@ -38,7 +36,7 @@ pub fn params(spec: &config::Fastcgi, request: &Request, script: &Script, length
     all.add("REQUEST_URI", head.target.as_bytes());
     all.add("SERVER_PROTOCOL", if head.version == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" });
     all.add("GATEWAY_INTERFACE", b"CGI/1.1");
-    all.add("SERVER_SOFTWARE", SOFTWARE);
+    all.add("SERVER_SOFTWARE", variables::SOFTWARE.as_bytes());
     // Without it PHP that was built with --enable-force-cgi-redirect refuses to run.
     all.add("REDIRECT_STATUS", b"200");
     if let Some(length) = length {
@@ -68,25 +66,19 @@ fn add_script(all: &mut Gathered<'_>, spec: &config::Fastcgi, script: &Script) {
 }
 
 fn add_addresses(all: &mut Gathered<'_>, request: &Request) {
-    let is_https = request.scheme == "https" || states_https(request);
+    let is_https = variables::is_https(request);
     all.add("REQUEST_SCHEME", if is_https { b"https" } else { b"http" });
     if is_https {
         all.add("HTTPS", b"on");
     }
     // Room for any address.
     let mut text = Vec::with_capacity(48);
-    let local = request.interim.client().and_then(|client| client.local_address());
-    let host = request.head.headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
-    let (name, stated) = without_port(host);
-    all.add("SERVER_NAME", if name.is_empty() { b"localhost" } else { name });
-    match (local, stated) {
-        (Some(local), _) => {
-            all.add("SERVER_ADDR", written(&mut text, local.ip()));
-            all.add("SERVER_PORT", written(&mut text, local.port()));
-        }
-        (None, b"") => all.add("SERVER_PORT", if is_https { b"443" } else { b"80" }),
-        (None, port) => all.add("SERVER_PORT", port),
+    let (name, port) = variables::server(request);
+    all.add("SERVER_NAME", name);
+    if let Some(local) = request.interim.client().and_then(|client| client.local_address()) {
+        all.add("SERVER_ADDR", written(&mut text, local.ip()));
     }
+    all.add("SERVER_PORT", written(&mut text, port.unwrap_or(if is_https { 443 } else { 80 })));
     match request.client.ip {
         Some(ip) => all.add("REMOTE_ADDR", written(&mut text, ip)),
         None => all.add("REMOTE_ADDR", b"unix:"),
@@ -98,12 +90,6 @@ fn add_addresses(all: &mut Gathered<'_>, request: &Request) {
     }
 }
 
-/// What the proxy before us says, if it is to be believed.
-fn states_https(request: &Request) -> bool {
-    let stated = request.head.headers.get("x-forwarded-proto").filter(|_| request.client.trusted);
-    stated.is_some_and(|stated| stated.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
 fn written(text: &mut Vec<u8>, value: impl std::fmt::Display) -> &[u8] {
     text.clear();
     // A Vec takes everything.
@@ -111,43 +97,6 @@ fn written(text: &mut Vec<u8>, value: impl std::fmt::Display) -> &[u8] {
     text
 }
 
-/// A host as `Host` has it, and its port.
-fn without_port(host: &[u8]) -> (&[u8], &[u8]) {
-    match host.iter().rposition(|&byte| byte == b':') {
-        Some(at) if !host[at..].contains(&b']') => (&host[..at], &host[at + 1..]),
-        _ => (host, b""),
-    }
-}
-
 fn add_fields(all: &mut Gathered<'_>, headers: &HeaderMap, trusted: bool) {
-    let mut name = String::with_capacity(32);
-    let mut joined = Vec::new();
-    for key in headers.keys().filter(|key| goes_on(key, trusted)) {
-        name.clear();
-        if key != header::CONTENT_TYPE {
-            name.push_str("HTTP_");
-        }
-        name.extend(key.as_str().chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }));
-        let separator: &[u8] = if key == header::COOKIE { b"; " } else { b", " };
-        let mut values = headers.get_all(key).iter();
-        let first = values.next().map(|value| value.as_bytes()).unwrap_or_default();
-        joined.clear();
-        for value in values {
-            joined.extend_from_slice(separator);
-            joined.extend_from_slice(value.as_bytes());
-        }
-        all.add_parts(&name, &[first, &joined]);
-    }
-}
-
-/// Whether a field becomes a parameter. `Proxy` would be `HTTP_PROXY`, which programs take for their own proxy; PHP
-/// takes dots for underscores, so that a name with one could be another's.
-fn goes_on(name: &HeaderName, trusted: bool) -> bool {
-    let name = name.as_str();
-    match name {
-        "proxy" | "content-length" => false,
-        "forwarded" | "x-real-ip" => trusted,
-        _ if name.starts_with("x-forwarded-") => trusted,
-        _ => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
-    }
+    variables::each_field(headers, trusted, |name, value| all.add(name, value));
 }

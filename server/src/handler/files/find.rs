@@ -5,11 +5,11 @@ use std::{borrow::Cow, rc::Rc};
 use rsp_core::config::{Candidate, Files};
 use rustix::{fs::FileType, io::Errno};
 
-use super::{
-    beneath,
-    kept::{self, Kept},
+use super::kept::{self, Kept};
+use crate::{
+    error::{Fault, Kind},
+    stream::beneath,
 };
-use crate::error::{Fault, Kind};
 
 /// What a path came to.
 pub enum Found<'a> {

@@ -25,10 +25,11 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::{beneath, conditions::Validators, variants::Seen};
+use super::{conditions::Validators, variants::Seen};
 use crate::{
     message::{Body, FileBody},
     observe::now_seconds,
+    stream::beneath,
 };
 
 /// Descriptors that a worker keeps: the files of a busy site, and with the contents below 8 MiB of memory.

@@ -5,7 +5,6 @@
 //! **Invariant:** no folder is read on a worker.
 
 mod answer;
-mod beneath;
 mod conditions;
 mod find;
 mod kept;

@@ -7,10 +7,10 @@ use rsp_core::config::Files;
 use rustix::fs::{FileType, Stat};
 
 use super::{
-    beneath,
     kept::{self, Kept},
     mime::ending,
 };
+use crate::stream::beneath;
 
 /// In the order in which they are preferred: name, ending.
 const CODINGS: [(&str, &str); 3] = [("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz")];

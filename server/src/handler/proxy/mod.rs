@@ -9,7 +9,7 @@ use rsp_core::{
     head::{Upstreamward, write_upstream_request},
 };
 
-use super::Context;
+use super::{Context, Unanswered};
 use crate::{
     error::{Fault, Kind},
     message::{Body, Request, Response},
@@ -27,7 +27,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Forwards a request.
-    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Fault> {
+    pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         let spec = &*self.spec;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
         if let Body::Wire(body) = &mut body {
@@ -37,7 +37,7 @@ impl Proxy {
         let framing = if request.head.framing == Framing::Length(0) { Framing::Length(0) } else { framing };
         let upgrade = spec.upgrade && request.head.upgrade.is_some() && body.framing() == Framing::Empty;
         if upgrade && is_full(context) {
-            return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
+            return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows").into());
         }
         // A cookie and what sets it must mean the same endpoints, whatever DNS says meanwhile.
         let live = if self.group.balance.has_rules() { self.group.live() } else { None };

@@ -5,16 +5,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::StatusCode;
 use rsp_core::config::LogFormat;
 
-use super::Record;
-use crate::observe::clock::{push_clf, push_rfc3339};
+use super::{Moment, Record};
+use crate::observe::clock::{push_clf, push_rfc1123, push_rfc3339};
 
 /// Appends the line of `record` with its line end; nothing for `LogFormat::None`.
 pub fn push(line: &mut Vec<u8>, format: LogFormat, record: &Record<'_>) {
     match format {
         LogFormat::None => return,
         LogFormat::Json => push_json(line, record),
+        LogFormat::Websocketd => push_websocketd(line, record),
         LogFormat::Common => push_common(line, record),
         LogFormat::Combined => {
             push_common(line, record);
@@ -26,14 +28,21 @@ pub fn push(line: &mut Vec<u8>, format: LogFormat, record: &Record<'_>) {
 
 /// Appends the line that says how many others are missing here.
 pub fn push_dropped(line: &mut Vec<u8>, format: LogFormat, dropped: u64, now: SystemTime) {
-    if format == LogFormat::Json {
-        line.extend_from_slice(b"{\"time\":\"");
-        push_rfc3339(line, now);
-        append(line, format_args!("\",\"dropped\":{dropped}}}\n"));
-    } else {
-        line.extend_from_slice(b"# [");
-        push_clf(line, now);
-        append(line, format_args!("] {dropped} lines were dropped here\n"));
+    match format {
+        LogFormat::Json => {
+            line.extend_from_slice(b"{\"time\":\"");
+            push_rfc3339(line, now);
+            append(line, format_args!("\",\"dropped\":{dropped}}}\n"));
+        }
+        LogFormat::Websocketd => {
+            push_rfc1123(line, now);
+            append(line, format_args!(" | ERROR  | server     |  | {dropped} lines were dropped here\n"));
+        }
+        LogFormat::Combined | LogFormat::Common | LogFormat::None => {
+            line.extend_from_slice(b"# [");
+            push_clf(line, now);
+            append(line, format_args!("] {dropped} lines were dropped here\n"));
+        }
     }
 }
 
@@ -128,6 +137,47 @@ fn push_json(line: &mut Vec<u8>, record: &Record<'_>) {
     line.push(b'}');
 }
 
+/// `DATE | ACCESS | session    | url:'http://a/path' id:'…' remote:'…' command:'…' origin:'…' | CONNECT`; what is no
+/// session is of `http`, and ends with the words of its status.
+fn push_websocketd(line: &mut Vec<u8>, record: &Record<'_>) {
+    push_rfc1123(line, record.time);
+    let what = if record.session.is_some() { "session" } else { "http" };
+    append(line, format_args!(" | ACCESS | {what:<10} | url:'http://"));
+    push_in_ticks(line, record.host.unwrap_or_default());
+    push_in_ticks(line, record.target);
+    line.extend_from_slice(b"' id:'");
+    push_id(line, record.id);
+    line.extend_from_slice(b"' remote:'");
+    push_client(line, record);
+    line.push(b'\'');
+    if let (Some(_), Some(command)) = (record.session, record.command) {
+        push_named(line, " command:", command.as_os_str().as_encoded_bytes());
+    }
+    if record.session.is_some() {
+        // A page without one is a file's, to websocketd.
+        push_named(line, " origin:", record.origin.filter(|origin| *origin != b"null").unwrap_or(b"file:"));
+    }
+    line.extend_from_slice(b" | ");
+    match record.session {
+        Some(Moment::Connect) => line.extend_from_slice(b"CONNECT"),
+        Some(Moment::Disconnect) => line.extend_from_slice(b"DISCONNECT"),
+        None => {
+            let reason = StatusCode::from_u16(record.status).ok().and_then(|status| status.canonical_reason());
+            match reason {
+                Some(reason) => line.extend(reason.bytes().map(|byte| byte.to_ascii_uppercase())),
+                None => push_number(line, record.status.into()),
+            }
+        }
+    }
+}
+
+fn push_named(line: &mut Vec<u8>, name: &str, text: &[u8]) {
+    line.extend_from_slice(name.as_bytes());
+    line.push(b'\'');
+    push_in_ticks(line, text);
+    line.push(b'\'');
+}
+
 /// `unix:` for a unix socket, as nginx writes it.
 fn push_client(line: &mut Vec<u8>, record: &Record<'_>) {
     match record.client {
@@ -188,6 +238,11 @@ fn push_json_escaped(line: &mut Vec<u8>, text: &str) {
 /// As Apache escapes: `\"`, `\\`, and `\xhh` for what is no visible ASCII.
 fn push_escaped(line: &mut Vec<u8>, bytes: &[u8]) {
     push_escaped_but(line, bytes, |byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
+}
+
+/// The same between `'`: no byte of a client ends a field, or looks like the `|` between them.
+fn push_in_ticks(line: &mut Vec<u8>, bytes: &[u8]) {
+    push_escaped_but(line, bytes, |byte| matches!(byte, b' '..=b'~') && !b"'|\\".contains(&byte));
 }
 
 /// The same for a field without quotes, which a space would end.

@@ -72,6 +72,21 @@ pub struct Record<'a> {
     pub upstream_took: Option<Duration>,
     /// One word for what went wrong.
     pub fault: Option<&'a str>,
+    /// Whether it is the beginning or the end of a session; None: neither, a request.
+    pub session: Option<Moment>,
+    /// The `Origin` field, where the format shows it.
+    pub origin: Option<&'a [u8]>,
+    /// The program that talks with the client.
+    pub command: Option<&'a Path>,
+}
+
+/// When a line of a session is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It begins.
+    Connect,
+    /// It has ended.
+    Disconnect,
 }
 
 impl AccessLogs {
@@ -135,6 +150,11 @@ impl AccessLog {
     /// Whether a record is worth gathering.
     pub fn is_on(&self) -> bool {
         self.target.is_some()
+    }
+
+    /// Whether sessions are told when they begin, too, and with the `Origin` of the page.
+    pub fn tells_of_sessions(&self) -> bool {
+        self.format == LogFormat::Websocketd
     }
 
     /// Queues one line, or drops and counts it when the queue is full; never waits for the disk.

@@ -28,6 +28,9 @@ fn record() -> Record<'static> {
         took: Duration::from_micros(12_345),
         upstream_took: Some(Duration::from_millis(10)),
         fault: None,
+        session: None,
+        origin: None,
+        command: None,
     }
 }
 
@@ -127,6 +130,51 @@ fn a_client_can_not_forge_a_line_or_a_field() {
     assert!(line.trim_end().chars().all(|c| !c.is_control() && c != '\u{2028}'), "{line}");
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(json["user_agent"], "\u{85}\u{2028}\\\"");
+}
+
+#[test]
+fn websocketds_lines_tell_when_a_session_begins_and_ends() {
+    let command = Some(std::path::Path::new("/bin/cat"));
+    let connect = Record { session: Some(Moment::Connect), command, status: 101, ..record() };
+    let rest = |record: &Record<'_>| {
+        let line = line_of(LogFormat::Websocketd, record);
+        let (time, rest) = line.split_once(" | ").unwrap();
+        assert_eq!(time.len(), "Fri, 20 Nov 2026 12:00:00 +0000".len(), "{line}");
+        rest.to_owned()
+    };
+    assert_eq!(
+        rest(&connect),
+        "ACCESS | session    | url:'http://example.com/a?b=c' id:'00abcdef01234567' remote:'203.0.113.7' \
+         command:'/bin/cat' origin:'file:' | CONNECT\n"
+    );
+    let origin = Some(&b"http://a.b:99"[..]);
+    let end = Record { session: Some(Moment::Disconnect), origin, client: None, ..connect };
+    assert!(rest(&end).ends_with("remote:'unix:' command:'/bin/cat' origin:'http://a.b:99' | DISCONNECT\n"));
+    let request = Record { status: 404, command, ..record() };
+    assert_eq!(
+        rest(&request),
+        "ACCESS | http       | url:'http://example.com/a?b=c' id:'00abcdef01234567' remote:'203.0.113.7' | NOT FOUND\n"
+    );
+    assert!(rest(&Record { status: 499, ..record() }).ends_with(" | 499\n"));
+}
+
+#[test]
+fn a_client_can_not_forge_a_field_of_websocketds_lines() {
+    let evil: Vec<u8> = (0..=255).collect();
+    let evil = Record {
+        target: &evil,
+        host: Some(b"a' | CONNECT"),
+        origin: Some(b"' | CONNECT\n\\"),
+        session: Some(Moment::Disconnect),
+        ..record()
+    };
+    let line = line_of(LogFormat::Websocketd, &evil);
+    assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')), "{line}");
+    assert_eq!(
+        (line.matches('\n').count(), line.matches(" | ").count(), line.matches('\'').count()),
+        (1, 4, 8),
+        "{line}"
+    );
 }
 
 #[test]

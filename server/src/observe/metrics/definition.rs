@@ -103,6 +103,12 @@ metrics! {
         "Subscribers that were disconnected because they were slow";
     CHANNEL_RESUMES = Counter "rsp_channel_resumes" ["result"]
         "Subscribers that came back with a position: everything after it was there (kept), or not (lost)";
+    PROCESSES = Gauge "rsp_processes" []
+        "Processes of programs that run, or end";
+    PROCESSES_STARTED = Counter "rsp_processes_started" []
+        "Processes that were started";
+    PROCESSES_FAILED = Counter "rsp_processes_failed" []
+        "Processes that could not be started";
 }
 
 /// What `doc/metrics.md` must hold.

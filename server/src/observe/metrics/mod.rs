@@ -64,6 +64,19 @@ pub struct Metrics {
     pub broker: BrokerCounts,
     /// What happens on channels.
     pub channels: ChannelCounts,
+    /// Programs.
+    pub processes: ProcessCounts,
+}
+
+/// What is counted of the processes that answer clients.
+#[derive(Debug, Default)]
+pub struct ProcessCounts {
+    /// Processes of which somebody is left.
+    pub running: Gauge,
+    /// Processes whose program ran.
+    pub started: Counter,
+    /// Processes that could not be started.
+    pub failed: Counter,
 }
 
 /// What is counted of the Redis that channels are at.
@@ -264,6 +277,7 @@ impl Metrics {
             auth: AuthCounts::default(),
             broker: BrokerCounts::default(),
             channels: ChannelCounts::default(),
+            processes: ProcessCounts::default(),
         }
     }
 }

@@ -43,7 +43,10 @@ impl Collector for Metrics {
         page.counters(&defined::SCRIPT_ERRORS, [([], self.script_errors.get())])?;
         page.auth(&self.auth)?;
         page.broker(&self.broker)?;
-        page.channels(&self.channels)
+        page.channels(&self.channels)?;
+        page.gauges(&defined::PROCESSES, [([], self.processes.running.get())])?;
+        page.counters(&defined::PROCESSES_STARTED, [([], self.processes.started.get())])?;
+        page.counters(&defined::PROCESSES_FAILED, [([], self.processes.failed.get())])
     }
 }
 

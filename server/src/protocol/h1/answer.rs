@@ -158,7 +158,7 @@ fn lead(
     line: Line,
     (ticket, status, bytes): (Ticket, StatusCode, u64),
 ) -> Pin<Box<dyn Future<Output = ()>>> {
-    let ticket = ticket.lasting();
+    let ticket = ticket.lasting(status, bytes);
     let life = (session.lead)(line);
     Box::pin(async move { ticket.finish(status, bytes + life.await) })
 }

@@ -171,7 +171,7 @@ fn a_redirect_fills_in_only_what_there_is() {
     assert_eq!(errors("/{idd}", 301.0), ["2:1 nothing fills in {idd} of `redirect` | did you mean {id}?"]);
     assert_eq!(
         errors("/{name}", 301.0),
-        ["2:1 nothing fills in {name} of `redirect` | one of {host} {uri} {path} {query} {id}"]
+        ["2:1 nothing fills in {name} of `redirect` | one of {host} {hostname} {uri} {path} {query} {id}"]
     );
     assert_eq!(errors("/{id", 301.0), ["2:1 a `{` of `redirect` is never closed | for example \"{path}\""]);
     assert_eq!(errors("/x", 304.0), ["2:2 304 is no status of `redirect` | 301, 302, 303, 307 or 308"]);

@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use super::{By, Order, Place};
-use crate::handler::files::beneath;
+use crate::stream::beneath;
 
 /// Entries of a page; more help nobody.
 pub const ENTRIES_MAX: usize = 10_000;

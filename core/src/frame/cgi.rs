@@ -10,6 +10,8 @@ use crate::frame::http1::{HeadError, HeadLimits, read_program_fields};
 pub struct Head {
     /// 200 to 999.
     pub status: StatusCode,
+    /// Whether the program said so itself.
+    pub stated: bool,
     /// End-to-end fields only; `Status` is none of them.
     pub headers: HeaderMap,
     /// As stated.
@@ -33,8 +35,8 @@ pub fn head_end(input: &[u8], from: usize) -> Option<usize> {
 
 /// Reads a head that is all there: what [`head_end`] says.
 ///
-/// Without a `Status` it is 302 with a `Location`, as nginx has it, and 200 otherwise. A path as `Location`, which
-/// RFC 3875 §6.2.2 would have us answer ourselves, goes to the client too: what may be seen there was never asked.
+/// Without a `Status` it is 302 with a `Location`, as nginx has it, and 200 otherwise; [`Head::elsewhere`] tells a
+/// `Location` that may not be the client's.
 ///
 /// # Errors
 /// Whatever a head of HTTP/1.1 may not have, a `Transfer-Encoding`, a head without a field, and a `Status` that is no
@@ -55,8 +57,19 @@ pub fn parse_head(input: &[u8], limits: &HeadLimits) -> Result<Head, HeadError> 
     let kept = Bytes::copy_from_slice(input);
     let (mut headers, content_length) = read_program_fields(fields, input, kept)?;
     let status = status(&headers)?;
-    headers.remove("status");
-    Ok(Head { status, headers, content_length })
+    let stated = headers.remove("status").is_some();
+    Ok(Head { status, stated, headers, content_length })
+}
+
+impl Head {
+    /// The path and query of a local redirect (RFC 3875 §6.2.2): a path as `Location`, and no other field. What a browser
+    /// takes for another host, and a fragment, which is the browser's alone, make it the client's affair.
+    pub fn elsewhere(&self) -> Option<&[u8]> {
+        let alone = !self.stated && self.headers.len() == 1 && self.content_length.is_none();
+        let location = self.headers.get(header::LOCATION).filter(|_| alone)?.as_bytes();
+        let local = matches!(location, [b'/'] | [b'/', b'!'..=b'.' | b'0'..=b'[' | b']'..=b'~', ..]);
+        (local && !location.contains(&b'#')).then_some(location)
+    }
 }
 
 fn status(headers: &HeaderMap) -> Result<StatusCode, HeadError> {
@@ -142,6 +155,28 @@ mod tests {
         }
         assert_eq!(read("A:b\nA:b\nA:b\nA:b\nA:b\nA:b\n\n").unwrap_err(), HeadError::TooLarge);
         assert_eq!(read(&format!("A: {}\n\n", "b".repeat(1000))).unwrap_err(), HeadError::TooLarge);
+    }
+
+    #[test]
+    fn a_path_as_the_only_field_is_a_request_to_be_answered_in_its_place() {
+        let to = |text| read(text).unwrap().elsewhere().map(|to| String::from_utf8_lossy(to).into_owned());
+        assert_eq!(to("Location: /a/b?c=d\n\n").as_deref(), Some("/a/b?c=d"));
+        assert_eq!(to("Location: /\r\nConnection: close\r\n\r\n").as_deref(), Some("/"));
+        for text in [
+            "Location: http://a/b\n\n",
+            "Location: //a/b\n\n",
+            "Location: /\\a/b\n\n",
+            "Location: /a#b\n\n",
+            "Location: a\n\n",
+            "Location: \n\n",
+            "Location: /a\nStatus: 302\n\n",
+            "Location: /a\nX-B: c\n\n",
+            "Location: /a\nLocation: /b\n\n",
+            "Location: /a\nContent-Length: 0\n\n",
+            "X-Location: /a\n\n",
+        ] {
+            assert_eq!(to(text), None, "{text:?}");
+        }
     }
 
     #[test]

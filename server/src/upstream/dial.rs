@@ -1,0 +1,125 @@
+//! A connection to a group for a conversation in whatever language: which endpoint, and what a failure means.
+
+use std::{io, rc::Rc, sync::Arc, time::Duration};
+
+use http::Method;
+use rsp_core::{
+    balance::{InFlight, Outcome, Tried},
+    frame::{http1::Framing, proxy_protocol},
+};
+use tokio::time::Instant;
+
+use super::{
+    Affinity, Group, Outgoing,
+    choice::{self, Lack},
+    connect::connect,
+    exchange::not_connected,
+};
+use crate::{
+    error::{Fault, Kind},
+    message::{Answered, Body, Request},
+    stream::Wire,
+};
+
+/// A connection of its own.
+pub struct Dialled {
+    /// It.
+    pub wire: Rc<Wire>,
+    /// Counts it as work of its endpoint.
+    pub in_flight: InFlight,
+    /// Whose it is, and how long it took.
+    pub answered: Answered,
+}
+
+/// Connects to one of the group's endpoints, another one where that fails: nothing was said yet, so that an attempt costs
+/// nothing of the budget of retries.
+///
+/// # Errors
+/// `UpstreamDead`, `UpstreamSlow` or `Full`.
+pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Affinity>>) -> Result<Dialled, Fault> {
+    let mut outgoing = wish(group, request, affinity);
+    let mut live = group.live();
+    let mut tried = Tried::default();
+    let (mut tries, mut waits) = (0, None);
+    let mut last = Fault::new(Kind::UpstreamDead, "no endpoint is available");
+    loop {
+        let asked = live.as_ref().unwrap_or(group);
+        let chosen = match waits.take() {
+            None => choice::now(asked, &outgoing, &tried),
+            Some(lack) => Err(lack),
+        };
+        let (index, in_flight) = match chosen {
+            Ok(chosen) => chosen,
+            Err(lack) if asked.queues() => {
+                (tried, tries) = (Tried::default(), 0);
+                let (after, index, held) = Box::pin(choice::wait(asked, &mut outgoing, lack)).await?;
+                live = after.or(live);
+                (index, held)
+            }
+            Err(Lack::Full) if tries == 0 => return Err(choice::full(asked)),
+            Err(_) => return Err(last),
+        };
+        let group = live.as_ref().unwrap_or(group);
+        let endpoint = &group.endpoints[index];
+        let started = Instant::now();
+        let connected = connect(endpoint, group.spec.connect_timeout).await;
+        let failed = match connected.and_then(|wire| introduced(wire, group, request)) {
+            Ok(wire) => {
+                group.counts.opened.inc();
+                // It has no end that would say so.
+                in_flight.succeed();
+                let answered = Answered { by: Arc::clone(&endpoint.names), took: started.elapsed() };
+                return Ok(Dialled { wire, in_flight, answered });
+            }
+            Err(e) => not_connected(e),
+        };
+        outgoing.now = Instant::now();
+        if let Some(outcome) = failed.outcome {
+            group.note(index, outcome, outgoing.now);
+        }
+        tried.insert(index);
+        tries += 1;
+        let Fault { kind, cause } = failed.fault;
+        last = Fault::new(kind, format!("{} of {}: {cause}", endpoint.names.endpoint, group.name));
+        let is_unreachable = failed.outcome == Some(Outcome::ConnectFailed);
+        if is_unreachable && choice::is_unreachable(group, &outgoing, &tried) {
+            waits = Some(Lack::Down);
+        } else if !is_unreachable || tries >= outgoing.retry.tries {
+            return Err(last);
+        }
+    }
+}
+
+/// The same once it was told whose it is, where the group wants to know.
+fn introduced(wire: Rc<Wire>, group: &Group, request: &Request) -> io::Result<Rc<Wire>> {
+    let Some(version) = group.spec.proxy_protocol else { return Ok(wire) };
+    let mut header = Vec::new();
+    proxy_protocol::write(version, request.interim.client().and_then(Wire::ends), &mut header);
+    // A connection on which nothing was written has room for it.
+    match wire.write_now(&header)? == header.len() {
+        true => Ok(wire),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+/// What a choice goes by; nothing of it is sent.
+fn wish<'a>(group: &Group, request: &Request, affinity: Option<Box<Affinity>>) -> Outgoing<'a> {
+    Outgoing {
+        render: &|_, _| {},
+        method: &Method::GET,
+        body: Body::Empty,
+        framing: Framing::Empty,
+        fastcgi: None,
+        upgrade: false,
+        timeout: Duration::ZERO,
+        body_timeout: Duration::ZERO,
+        write_timeout: Duration::ZERO,
+        capacity: 0,
+        retry: group.spec.retry,
+        silence: None,
+        interim: request.interim.clone(),
+        seed: request.id.seed(),
+        affinity,
+        now: request.received,
+    }
+}
