@@ -13,7 +13,7 @@ use super::{
     Affinity, Group, Outgoing,
     choice::{self, Lack},
     connect::connect,
-    exchange::not_connected,
+    failed::not_connected,
 };
 use crate::{
     error::{Fault, Kind},

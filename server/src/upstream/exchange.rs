@@ -22,6 +22,7 @@ use super::{
     Endpoint, Group, Pools,
     choice::{self, Affinity, Lack},
     connect::connect,
+    failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
 };
 use crate::{
     error::{Fault, Kind},
@@ -80,25 +81,6 @@ pub struct Fastcgi {
     pub id: RequestId,
     /// Whether the application was asked to keep the connection.
     pub keep: bool,
-}
-
-/// What may follow a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retryable {
-    /// Nothing.
-    Never,
-    /// The same on a fresh connection: an idle one had ended before it answered. No failure of the endpoint.
-    Afresh,
-    /// Another endpoint.
-    Elsewhere,
-}
-
-pub(super) struct Failed {
-    pub(super) fault: Fault,
-    pub(super) outcome: Option<Outcome>,
-    retry: Retryable,
-    /// The request's place on the endpoint, for the same again.
-    held: Option<InFlight>,
 }
 
 impl Pools {
@@ -443,59 +425,6 @@ fn respond_fastcgi(
         _ => response.body = Body::Wire(Box::new(body)),
     }
     response
-}
-
-/// What an answer's head says about the endpoint: gateway errors are its own, a 503 with Retry-After is maintenance.
-fn is_good(head: &ResponseHead, took: Duration, group: &Group) -> bool {
-    if group.spec.outlier.slow.is_some_and(|slow| took > slow) {
-        return false;
-    }
-    match head.status.as_u16() {
-        503 => head.headers.contains_key(http::header::RETRY_AFTER),
-        502 | 504 => false,
-        _ => true,
-    }
-}
-
-/// `idle_ended`: the connection was an idle one that ended before the first byte of an answer, which is nobody's fault.
-fn classify(fault: Fault, repeatable: bool, idle_ended: bool) -> Failed {
-    match fault.kind {
-        kind if kind.may_retry() && idle_ended => {
-            let retry = if repeatable { Retryable::Afresh } else { Retryable::Never };
-            Failed { fault, outcome: None, retry, held: None }
-        }
-        kind if kind.may_retry() && repeatable => {
-            Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Elsewhere, held: None }
-        }
-        Kind::UpstreamDead | Kind::UpstreamMalformed | Kind::UpstreamSlow | Kind::UpstreamCut => bad_answer(fault),
-        _ => Failed { fault, outcome: None, retry: Retryable::Never, held: None },
-    }
-}
-
-fn bad_answer(fault: Fault) -> Failed {
-    Failed { fault, outcome: Some(Outcome::BadAnswer), retry: Retryable::Never, held: None }
-}
-
-pub(super) fn not_connected(e: io::Error) -> Failed {
-    if is_of_this_process(&e) {
-        // No endpoint is to be ejected for it, and another one would fail alike.
-        return Failed {
-            fault: Fault::new(Kind::Full, format!("connect: {e}")),
-            outcome: None,
-            retry: Retryable::Never,
-            held: None,
-        };
-    }
-    let kind = if e.kind() == io::ErrorKind::TimedOut { Kind::UpstreamSlow } else { Kind::UpstreamDead };
-    let fault = Fault::new(kind, format!("connect: {e}"));
-    Failed { fault, outcome: Some(Outcome::ConnectFailed), retry: Retryable::Elsewhere, held: None }
-}
-
-/// Whether descriptors or memory ran out here.
-fn is_of_this_process(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    e.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// A time as the pure core knows it: since the process first asked.

@@ -10,6 +10,7 @@ mod choice;
 mod connect;
 mod dial;
 mod exchange;
+mod failed;
 mod follow;
 mod group;
 mod pools;
