@@ -60,7 +60,11 @@ impl Exec {
         }
         match asked {
             Asked::WebSocket | Asked::Events => Ok(self.begin(asked, &request, context).await?),
-            Asked::Head => Ok(session::head(&request, &spec.talk)),
+            Asked::Head => {
+                // What the path does not name has no stream either.
+                Chosen::of(&spec.program, path(&request)?.decoded())?;
+                Ok(session::head(&request, &spec.talk))
+            }
             Asked::Post => Ok(session::post(request, &spec.talk, context.sessions).await?),
             Asked::Other if spec.console && console::is_for(&request) => Ok(Box::new(console::page())),
             Asked::Other => match &self.otherwise {
@@ -82,7 +86,7 @@ impl Exec {
             let member = context.residents.join(spec, request)?;
             return Ok(session::talk(request, &spec.talk, context.sessions, member));
         }
-        let path = Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+        let path = path(request)?;
         let chosen = Chosen::of(&spec.program, path.decoded())?;
         let Some(place) = context.programs.places(&spec.name).take(spec.processes_max) else {
             return Ok(full(spec, request));
@@ -134,6 +138,10 @@ impl<'a> Chosen<'a> {
             }
         }
     }
+}
+
+fn path(request: &Request) -> Result<Path<'_>, Fault> {
+    Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))
 }
 
 /// The answer to one client more than there may be processes.
