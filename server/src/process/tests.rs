@@ -228,6 +228,17 @@ fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
 }
 
 #[test]
+fn the_process_beside_rsp_has_no_variables_for_programs_to_read() {
+    run(async |stage| {
+        let mut process = stage.shell("cat /proc/$PPID/environ; echo read").await;
+        let text = said(&mut process).await;
+        let variables = text.strip_suffix("read\n").unwrap().split_terminator('\0');
+        let names: Vec<_> = variables.map(|variable| variable.split('=').next().unwrap()).collect();
+        assert!(names.iter().all(|name| ["LD_LIBRARY_PATH", Inherited::VARIABLE].contains(name)), "{names:?}");
+    });
+}
+
+#[test]
 fn a_program_gets_no_more_than_its_limits() {
     run(async |stage| {
         let limits = ProcessLimits { cpu: Some(1), memory: Some(512 << 20), files: Some(17) };
