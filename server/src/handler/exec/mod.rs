@@ -112,7 +112,7 @@ impl Exec {
             close: spec.close,
         };
         // The client of a program that can't be found is told by 502; that of one which can, needn't wait for its start.
-        let is_there = asked == Asked::WebSocket && chosen.program.is_file();
+        let is_there = asked == Asked::WebSocket && may_run(&chosen.program);
         let starting = context.programs.order(order, place).await?;
         if !is_there {
             let running = Running::new(starting.started().await?, &chosen.program, spec);
@@ -153,6 +153,11 @@ impl<'a> Chosen<'a> {
             }
         }
     }
+}
+
+/// Whether it is a file that may be run, as far as can be told.
+fn may_run(program: &FilePath) -> bool {
+    program.is_file() && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn path(request: &Request) -> Result<Path<'_>, Fault> {
