@@ -29,10 +29,12 @@ fn without_port(host: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether the client came by TLS, to us or to the proxy before us, if that is to be believed.
+/// Whether the client came by TLS, to us or to the proxy before us, if that is to be believed. Of a WebSocket some say
+/// `wss`.
 pub fn is_https(request: &Request) -> bool {
     let stated = request.head.headers.get("x-forwarded-proto").filter(|_| request.client.trusted);
-    request.scheme == "https" || stated.is_some_and(|stated| stated.as_bytes().eq_ignore_ascii_case(b"https"))
+    let is_secure = |stated: &[u8]| [&b"https"[..], b"wss"].iter().any(|name| stated.eq_ignore_ascii_case(name));
+    request.scheme == "https" || stated.is_some_and(|stated| is_secure(stated.as_bytes()))
 }
 
 /// Tells of each field by the name of its variable, with its values joined. Those of `Content-Length` are none.

@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_is_trusted_says_whether_the_client_came_by_tls() {
+        for (proto, https) in [("https", Some("on")), ("WSS", Some("on")), ("http", None), ("ws", None)] {
+            let name = HeaderName::from_static("x-forwarded-proto");
+            let mut request = Request::example(Method::GET, "/").with(name, proto);
+            assert_eq!(of(&request).get("HTTPS"), None);
+            request.client.trusted = true;
+            assert_eq!(of(&request).get("HTTPS").map(String::as_str), https, "{proto}");
+        }
+    }
+
+    #[test]
     fn fields_become_variables_but_not_each_others() {
         let mut request = Request::example(Method::GET, "/");
         for (name, value) in [

@@ -53,11 +53,14 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<(usiz
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received = match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut beside, flags) {
-        // No packet is empty.
-        Ok(received) if received.bytes == 0 => return Ok(None),
-        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+        // The other end is gone and has not read all; that is said once, before what it had sent.
+        Err(rustix::io::Errno::CONNRESET) => recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut beside, flags)?,
         received => received?,
     };
+    // No packet is empty.
+    if received.bytes == 0 {
+        return Ok(None);
+    }
     let rights = beside.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(rights) => Some(rights),
         _ => None,
@@ -146,6 +149,21 @@ mod tests {
             assert!(other.receive(&mut buffer).await.unwrap().is_none());
             other.post(b"to nobody".to_vec());
             assert!(other.waiting.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn what_was_sent_is_heard_though_its_sender_did_not_hear_everything() {
+        run(async {
+            let (one, other) = pair().unwrap();
+            let (one, other) = (Line::over(one).unwrap(), Line::over(other).unwrap());
+            other.post(b"an order".to_vec());
+            one.post(b"an answer".to_vec());
+            drop(one);
+            let mut buffer = [0; 64];
+            let (length, _) = other.receive(&mut buffer).await.unwrap().unwrap();
+            assert_eq!(&buffer[..length], b"an answer");
+            assert!(other.receive(&mut buffer).await.unwrap().is_none());
         });
     }
 

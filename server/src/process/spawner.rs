@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// At most.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// All that the spawner gets of our environment, beside what it is told.
+const LIBRARIES: &str = "LD_LIBRARY_PATH";
+
 /// Names of which processes are counted; functions make them, too.
 const NAMES_MAX: usize = 10_000;
 
@@ -165,7 +168,11 @@ impl Spawner {
     fn run(&self) -> io::Result<Live> {
         let (main, theirs) = line::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("rsp").args(ARGUMENTS).env(Inherited::VARIABLE, self.inherited.written());
+        // Its environment can be read by programs, even where ours can't since we became another user. How libraries are
+        // found is no secret.
+        let libraries = std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders));
+        command.arg0("rsp").args(ARGUMENTS).env_clear().envs(libraries);
+        command.env(Inherited::VARIABLE, self.inherited.written());
         let child = command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
         Ok(Live { main, child, since: Instant::now() })
     }

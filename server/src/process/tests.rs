@@ -200,7 +200,11 @@ fn a_program_may_say_goodbye_though_nobody_reads_it() {
 }
 
 #[test]
+#[allow(unsafe_code, reason = "no safe name for a system call that sets no handler")]
 fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
+    // As whoever starts rsp may have it; the spawner has handlers for some signals and not for this one.
+    // SAFETY: it sets no handler.
+    unsafe { nix::libc::signal(nix::libc::SIGXFSZ, nix::libc::SIG_IGN) };
     run(async |stage| {
         // As rsp does for itself.
         disable_transparent_huge_pages(true).unwrap();
@@ -220,6 +224,17 @@ fn a_program_inherits_three_descriptors_and_nothing_that_is_set_for_it() {
             assert_eq!(u64::from_str_radix(set, 16).unwrap() & 0x7fff_ffff, 0, "{text}");
         }
         assert!(text.contains("SERVER_SOFTWARE=rsp/") && !text.contains("HOME="), "{text}");
+    });
+}
+
+#[test]
+fn the_process_beside_rsp_has_no_variables_for_programs_to_read() {
+    run(async |stage| {
+        let mut process = stage.shell("cat /proc/$PPID/environ; echo read").await;
+        let text = said(&mut process).await;
+        let variables = text.strip_suffix("read\n").unwrap().split_terminator('\0');
+        let names: Vec<_> = variables.map(|variable| variable.split('=').next().unwrap()).collect();
+        assert!(names.iter().all(|name| ["LD_LIBRARY_PATH", Inherited::VARIABLE].contains(name)), "{names:?}");
     });
 }
 

@@ -58,14 +58,15 @@ pub(super) fn show(pages: &config::Pages, request: &Request, answer: &mut Header
 
 /// Whether an `Origin` is that of the URL as the browser sees it: scheme, host and port.
 pub fn is_own(origin: &[u8], request: &Request) -> bool {
-    let scheme = believed(request, "x-forwarded-proto").unwrap_or(request.scheme.as_bytes());
+    let scheme = believed(request, "x-forwarded-proto").unwrap_or(request.scheme.as_bytes()).to_ascii_lowercase();
     let host = || request.head.headers.get(header::HOST).map(HeaderValue::as_bytes);
     let Some(host) = believed(request, "x-forwarded-host").or_else(host) else { return false };
     let Some(at) = origin.windows(3).position(|part| part == b"://") else { return false };
     let (stated, authority) = (&origin[..at], &origin[at + 3..]);
-    let port: &[u8] = match scheme.to_ascii_lowercase().as_slice() {
-        b"http" => b":80",
-        b"https" => b":443",
+    let (scheme, port): (&[u8], &[u8]) = match scheme.as_slice() {
+        // The page's own is never that of its WebSocket, which is what some proxies say.
+        b"http" | b"ws" => (b"http", b":80"),
+        b"https" | b"wss" => (b"https", b":443"),
         _ => return false,
     };
     let without = |authority: &'_ [u8]| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
@@ -133,6 +134,9 @@ mod tests {
         request.client.trusted = true;
         assert!(is_own(b"https://a.example", &request));
         assert!(!is_own(b"http://10.0.0.1:3000", &request));
+        let mut of_websocket = asked(&[("x-forwarded-proto", "wss"), ("x-forwarded-host", "a.example")]);
+        of_websocket.client.trusted = true;
+        assert!(is_own(b"https://a.example", &of_websocket) && !is_own(b"http://a.example", &of_websocket));
         let mut unclear = asked(&fields).with(HeaderName::from_static("x-forwarded-host"), "b.example");
         unclear.client.trusted = true;
         assert!(!is_own(b"https://a.example", &unclear) && !is_own(b"https://b.example", &unclear));

@@ -1,8 +1,9 @@
 //! Messages that are posted to the session of an event stream, from whatever worker.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
     future::{Future, poll_fn},
+    hash::BuildHasher,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -34,9 +35,20 @@ const WAITING_MAX: usize = 8;
 /// How long a message waits for a far side that takes none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The sessions that can be posted to, by their tokens.
+/// The sessions that can be posted to, by their tokens; each at its own URL only, since filters, bounds and framing of
+/// another one are not its own.
 #[derive(Default)]
-pub struct Posts(Mutex<HashMap<Token, mpsc::Sender<Post>>>);
+pub struct Posts {
+    open: Mutex<HashMap<Token, Open>>,
+    /// Of URLs.
+    hasher: RandomState,
+}
+
+struct Open {
+    sender: mpsc::Sender<Post>,
+    /// Host and path of its stream, hashed.
+    url: u64,
+}
 
 /// Names a session; who knows it may post.
 type Token = [u8; 16];
@@ -59,21 +71,28 @@ pub(super) struct Posted {
 }
 
 impl Posts {
-    /// A new session.
-    pub(super) fn open(self: &Arc<Self>) -> Option<Posted> {
+    /// A new session, of a request for an event stream.
+    pub(super) fn open(self: &Arc<Self>, request: &Request) -> Option<Posted> {
         let mut token = Token::default();
         aws_lc_rs::rand::fill(&mut token).ok()?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        self.lock().insert(token, sender);
+        self.lock().insert(token, Open { sender, url: self.url(request) });
         Some(Posted { posts: Arc::clone(self), token, receiver, taken: None })
     }
 
-    fn find(&self, token: &Token) -> Option<mpsc::Sender<Post>> {
-        self.lock().get(token).cloned()
+    /// The session that a request posts to.
+    fn find(&self, request: &Request) -> Option<mpsc::Sender<Post>> {
+        let (token, url) = (token(request)?, self.url(request));
+        self.lock().get(&token).filter(|open| open.url == url).map(|open| open.sender.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Token, mpsc::Sender<Post>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn url(&self, request: &Request) -> u64 {
+        let host = request.head.headers.get(header::HOST).map(|host| host.as_bytes().to_ascii_lowercase());
+        self.hasher.hash_one((host, request.head.target.path()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Token, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +167,7 @@ pub async fn post(mut request: Box<Request>, talk: &config::Talk, sessions: &Ses
 
 async fn posted(request: &mut Request, talk: &config::Talk, sessions: &Sessions) -> Result<Box<Response>, Fault> {
     let gone = || refusal(StatusCode::NOT_FOUND, "no such session, or not any more");
-    let Some(sender) = token(request).and_then(|token| sessions.posts.find(&token)) else { return Ok(gone()) };
+    let Some(sender) = sessions.posts.find(request) else { return Ok(gone()) };
     if matches!(request.head.framing, http1::Framing::Length(length) if length > talk.message_max as u64) {
         return Err(Fault::new(Kind::BodyTooLarge, "a message larger than `message_max`"));
     }
@@ -221,13 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_known_as_long_as_it_lives() {
+    fn a_session_is_known_as_long_as_it_lives_and_at_its_own_url() {
+        let asked =
+            |target: &str, host: &str| Request::example(Method::GET, target.to_owned().leak()).with(header::HOST, host);
         let posts = Arc::<Posts>::default();
-        let session = posts.open().unwrap();
-        assert!(posts.find(&session.token).is_some());
-        assert_ne!(posts.open().unwrap().token, session.token);
-        let token = session.token;
+        let session = posts.open(&asked("/a?b", "one.example")).unwrap();
+        assert_ne!(posts.open(&asked("/a?b", "one.example")).unwrap().token, session.token);
+        let target = |path: &str| format!("{path}?session={}", session.token());
+        let [own, other] = [target("/a"), target("/b")];
+        assert!(posts.find(&asked(&own, "one.example")).is_some());
+        assert!(posts.find(&asked(&other, "one.example")).is_none());
+        assert!(posts.find(&asked(&own, "two.example")).is_none());
         drop(session);
-        assert!(posts.find(&token).is_none() && posts.lock().is_empty());
+        assert!(posts.find(&asked(&own, "one.example")).is_none() && posts.lock().is_empty());
     }
 }

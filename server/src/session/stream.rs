@@ -31,7 +31,7 @@ pub(super) fn answer(
     sessions: &Rc<Sessions>,
     (wire, far): (Rc<Wire>, impl Far),
 ) -> Box<Response> {
-    let Some(posted) = sessions.posts.open() else {
+    let Some(posted) = sessions.posts.open(request) else {
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random bytes for a session");
     };
     let is_chunked = request.head.version == Version::HTTP_11;

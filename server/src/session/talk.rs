@@ -10,7 +10,10 @@ use std::{
 };
 
 use rsp_core::frame::websocket::{CloseCode, Fault};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
 use super::{
     Brought, End, Far,
@@ -21,7 +24,7 @@ use super::{
 };
 use crate::stream::Wire;
 
-/// Turns before others of the worker have theirs.
+/// Short turns before others of the worker have theirs; a long one, with a full buffer of either side, is the last.
 const TURNS: u8 = 16;
 
 /// A talk that goes on.
@@ -79,9 +82,11 @@ impl<F: Far> Talk<F> {
                 false => self.far.poll_end(cx).map(Err),
             };
             match brought {
+                Poll::Ready(Ok(())) if !took_all || self.brought.is_full() => break,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => return Poll::Ready(Ending::Far(end)),
-                Poll::Pending if !took_all || has_room && self.near.owes() => {}
+                Poll::Pending if !took_all => break,
+                Poll::Pending if has_room && self.near.owes() => {}
                 Poll::Pending => match self.poll_pulse(cx, has_room) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {}
@@ -89,7 +94,9 @@ impl<F: Far> Talk<F> {
                 },
             }
         }
-        cx.waker().wake_by_ref();
+        // Whoever waits for the kernel comes before us, too: a plain wake would be the next of this worker's tasks, which
+        // looks there after dozens of them only.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 
@@ -168,4 +175,88 @@ async fn tell(wire: &Wire, mut brought: Brought, timeout: Duration, must_wait: b
     }
     part(wire, must_wait, Instant::now() + CLOSING, DISCARDED_MAX).await;
     sent
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::{
+        session::{Sessions, Shared, brought::Speech, incoming::Incoming},
+        stream::{Buffer, Peer, Socket},
+    };
+
+    /// A far side that takes everything, and says as much as there is room for, so many times.
+    struct Flood {
+        given: usize,
+        brought: usize,
+        most: usize,
+    }
+
+    impl Far for Flood {
+        fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        fn give(&mut self, _: &[u8], _: bool) {
+            self.given += 1;
+        }
+
+        fn poll_bring(&mut self, _: &mut Context<'_>, brought: &mut Brought) -> Poll<Result<(), End>> {
+            if self.brought == self.most {
+                return Poll::Pending;
+            }
+            self.brought += 1;
+            brought.message(&[b'x'; 70_000], true);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn talk(ours: UnixStream, most: usize) -> Talk<Flood> {
+        Talk {
+            wire: Rc::new(Wire::new(Socket::Unix(ours), Peer::Unix)),
+            near: Near::socket(Incoming::new(1000, None), Buffer::default()),
+            far: Flood { given: 0, brought: 0, most },
+            brought: Brought::new(Speech::Frames(None)),
+            pulse: Pulse::new(None, true, 0),
+            seat: Sessions::new(&Shared::default()).sit(),
+            write_timeout: Duration::from_secs(5),
+            sent: 0,
+        }
+    }
+
+    #[test]
+    fn who_says_much_to_a_client_leaves_other_talks_their_turn() {
+        tokio::runtime::LocalRuntime::new().unwrap().block_on(async {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let mut talk = talk(ours, 2);
+            poll_fn(|cx| {
+                let before = talk.far.brought;
+                assert!(talk.poll(cx).is_pending());
+                assert!(talk.far.brought - before <= 1, "{} at once", talk.far.brought - before);
+                if talk.far.brought == 2 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    }
+
+    #[test]
+    fn a_client_that_says_much_leaves_other_talks_their_turn() {
+        const FRAME: &[u8] = b"\x81\x81\0\0\0\0x";
+        tokio::runtime::LocalRuntime::new().unwrap().block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            theirs.writable().await.unwrap();
+            let frames = theirs.try_write(&FRAME.repeat(20_000)).unwrap() / FRAME.len();
+            assert!(frames > 15_000, "{frames}");
+            let mut talk = talk(ours, 0);
+            poll_fn(|cx| {
+                let before = talk.far.given;
+                assert!(talk.poll(cx).is_pending());
+                assert!(talk.far.given - before < 10_000, "{} at once", talk.far.given - before);
+                if talk.far.given == frames { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    }
 }

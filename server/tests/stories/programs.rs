@@ -142,6 +142,17 @@ fn nothing_outside_of_the_folder_is_run_by_whatever_way() {
     assert_eq!(all(&mut open(&rsp, "/bin/hello")).1, 1000);
 }
 
+#[test]
+fn the_head_of_a_stream_is_answered_as_the_stream_is() {
+    let rsp = folder_of_programs();
+    for (path, status) in [("/bin/hello", 200), ("/bin/missing", 404), ("/bin/sub", 404), ("/bin/out", 404)] {
+        for method in ["HEAD", "GET"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+            assert_eq!(rsp.client().request(&request).status, status, "{method} {path}");
+        }
+    }
+}
+
 /// `bin` with programs, and beside it one that tells if it ran.
 fn folder_of_programs() -> Rsp {
     let tells = "#!/bin/sh\necho \"$SCRIPT_NAME|$PATH_INFO|$PATH_TRANSLATED\"\n";

@@ -29,7 +29,9 @@ fn post_with(rsp: &Rsp, session: &str, fields: &str, message: impl AsRef<[u8]>) 
     let message = message.as_ref();
     let mut client = rsp.client();
     let length = message.len();
-    client.send(format!("POST /?session={session} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n"));
+    let host = rsp.address();
+    client
+        .send(format!("POST /?session={session} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{fields}\r\n"));
     client.send(message);
     client.read_response("POST")
 }
@@ -87,7 +89,8 @@ fn what_can_not_be_posted_is_refused() {
     assert_eq!(post(&rsp, "nonsense", "x").status, 404);
     assert_eq!(rsp.client().request("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status, 404);
     let chunked = format!(
-        "POST /?session={session} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n"
+        "POST /?session={session} HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n",
+        rsp.address()
     );
     assert_eq!(rsp.client().request(&chunked).status, 413);
     assert_eq!(post(&rsp, &session, "1234567890").status, 204);

@@ -50,7 +50,11 @@ fn wait_for_line(rsp: &Rsp, part: &str) {
 }
 
 fn post(rsp: &Rsp, path: &str, body: &str) -> Response {
-    rsp.client().request(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    rsp.client().request(&format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+        rsp.address(),
+        body.len()
+    ))
 }
 
 /// The number of the process.

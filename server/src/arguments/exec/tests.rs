@@ -37,12 +37,13 @@ fn refused(words: &[&str]) -> (u8, String) {
 fn by_itself_it_is_for_this_machine_and_for_its_own_pages() {
     assert_eq!(
         config("rsp exec", &["cat", "-n"]),
-        "listen \"127.0.0.1:8080\"\nlog { format = \"websocketd\" }\nsite \"*\" {\n  [\"/*\"] = {\n    exec { \"cat\", \"-n\" },\n  },\n}\n"
+        "listen \"127.0.0.1:8080\"\nlog { format = \"websocketd\" }\nsite { \"127.0.0.1\", \"localhost\" } {\n  [\"/*\"] = {\n    exec { \"cat\", \"-n\" },\n  },\n}\n"
     );
     assert!(
         config("rsp exec", &["--redirport=81", "cat"])
             .starts_with("listen \"127.0.0.1:8080\"\nlisten \"127.0.0.1:81\"\n")
     );
+    assert!(config("rsp exec", &["--origin=a.example", "cat"]).contains("site \"*\" {"));
 }
 
 #[test]

@@ -19,8 +19,14 @@ pub fn config(plan: &Plan, given: &Given) -> Result<String, String> {
         let _ = writeln!(out, "listen {}", quoted(listener));
     }
     let _ = writeln!(out, "log {{ format = \"{}\" }}", if plan.logs_access { "websocketd" } else { "none" });
+    // A page whose name leads to this machine, as its owner pleases, would be of the same origin.
+    let hosts = match plan.any_origin || given.has("origin") {
+        true => "\"*\"",
+        false => "\"127.0.0.1\", \"localhost\"",
+    };
     let site = match plan.redirects.is_empty() {
-        true => "\"*\"".to_owned(),
+        true if hosts.contains(',') => format!("{{ {hosts} }}"),
+        true => hosts.to_owned(),
         false => {
             let port = if plan.port == 80 { String::new() } else { format!(":{}", plan.port) };
             let target = quoted(&format!("http://{{hostname}}{port}/"));
@@ -29,7 +35,7 @@ pub fn config(plan: &Plan, given: &Given) -> Result<String, String> {
                 "site {{ \"*\", listen = {} }} {{ [\"/*\"] = redirect({target}, 301) }}",
                 list(plan.redirects.iter().map(String::as_str))
             );
-            format!("{{ \"*\", listen = {} }}", list(plan.listeners.iter().map(String::as_str)))
+            format!("{{ {hosts}, listen = {} }}", list(plan.listeners.iter().map(String::as_str)))
         }
     };
     let mut chain = Vec::new();

@@ -60,7 +60,11 @@ impl Exec {
         }
         match asked {
             Asked::WebSocket | Asked::Events => Ok(self.begin(asked, &request, context).await?),
-            Asked::Head => Ok(session::head(&request, &spec.talk)),
+            Asked::Head => {
+                // What the path does not name has no stream either.
+                Chosen::of(&spec.program, path(&request)?.decoded())?;
+                Ok(session::head(&request, &spec.talk))
+            }
             Asked::Post => Ok(session::post(request, &spec.talk, context.sessions).await?),
             Asked::Other if spec.console && console::is_for(&request) => Ok(Box::new(console::page())),
             Asked::Other => match &self.otherwise {
@@ -82,7 +86,7 @@ impl Exec {
             let member = context.residents.join(spec, request)?;
             return Ok(session::talk(request, &spec.talk, context.sessions, member));
         }
-        let path = Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))?;
+        let path = path(request)?;
         let chosen = Chosen::of(&spec.program, path.decoded())?;
         let Some(place) = context.programs.places(&spec.name).take(spec.processes_max) else {
             return Ok(full(spec, request));
@@ -108,7 +112,7 @@ impl Exec {
             close: spec.close,
         };
         // The client of a program that can't be found is told by 502; that of one which can, needn't wait for its start.
-        let is_there = asked == Asked::WebSocket && chosen.program.is_file();
+        let is_there = asked == Asked::WebSocket && may_run(&chosen.program);
         let starting = context.programs.order(order, place).await?;
         if !is_there {
             let running = Running::new(starting.started().await?, &chosen.program, spec);
@@ -149,6 +153,15 @@ impl<'a> Chosen<'a> {
             }
         }
     }
+}
+
+/// Whether it is a file that may be run, as far as can be told.
+fn may_run(program: &FilePath) -> bool {
+    program.is_file() && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn path(request: &Request) -> Result<Path<'_>, Fault> {
+    Path::new(request.head.target.path()).map_err(|e| Fault::new(Kind::Malformed, e.to_string()))
 }
 
 /// The answer to one client more than there may be processes.

@@ -120,10 +120,23 @@ fn close_on_exec() {
     unsafe { close_range(3, u32::MAX, flags) };
 }
 
-/// Handlers, so that no signal ends us before the last program, and none stays ignored in programs: what has a handler
-/// is at its default after an exec, whatever the shell that started rsp ignored. rsp says when it is over.
-fn keep_signals() -> io::Result<()> {
+/// No signal stays ignored or blocked in programs, whatever the shell that started rsp ignored.
+#[allow(unsafe_code, reason = "no safe name for a system call that sets no handler")]
+fn forget_signals() -> io::Result<()> {
+    use nix::libc::{SIG_DFL, SIGRTMAX};
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
+    // Those that can't be ignored, and those that the C library keeps, are refused.
+    for number in 1..=SIGRTMAX() {
+        // SAFETY: this process has one thread and set no handler yet.
+        unsafe { nix::libc::signal(number, SIG_DFL) };
+    }
+    Ok(())
+}
+
+/// Handlers, so that no signal ends us before the last program; what has one is at its default after an exec. rsp says
+/// when it is over.
+fn keep_signals() -> io::Result<()> {
+    forget_signals()?;
     let stops = [nix::libc::SIGTSTP, nix::libc::SIGTTIN, nix::libc::SIGTTOU];
     let ends = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
     let others = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::pipe()];
