@@ -49,6 +49,8 @@ async fn listen(errors: &pipe::Receiver, lines: &mut Lines<impl FnMut(&str)>) {
         if !take(errors, lines) {
             return;
         }
+        // Each line is work: between two pieces it is the turn of others.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -124,6 +126,25 @@ mod tests {
         pieces.iter().for_each(|piece| lines.take(piece));
         lines.end();
         all
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_taken_a_piece_a_turn() {
+        let (sender, receiver) = pipe::pipe().unwrap();
+        sender.writable().await.unwrap();
+        assert_eq!(sender.try_write(&b"\n".repeat(4 * PIECE)).unwrap(), 4 * PIECE);
+        let shown = std::cell::Cell::new(0);
+        let mut lines = Lines::new(|_: &str| shown.set(shown.get() + 1));
+        let mut listening = std::pin::pin!(listen(&receiver, &mut lines));
+        receiver.readable().await.unwrap();
+        for turn in 1..=4 {
+            std::future::poll_fn(|cx| {
+                assert!(listening.as_mut().poll(cx).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            assert_eq!(shown.get(), turn * PIECE);
+        }
     }
 
     #[test]
