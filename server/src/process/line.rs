@@ -14,7 +14,7 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use smallvec::SmallVec;
-use tokio::{io::Interest, net::UnixStream};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Standard input, output and error.
 const DESCRIPTORS_MAX: usize = 3;
@@ -24,8 +24,8 @@ pub type Descriptors = SmallVec<[OwnedFd; DESCRIPTORS_MAX]>;
 
 /// One end.
 pub struct Line {
-    /// A stream by its type only; packets are sent and received by calls of their own.
-    socket: UnixStream,
+    /// Listens only: one that hears of room, too, would wake with every packet that the other end reads.
+    socket: AsyncFd<OwnedFd>,
     /// What the socket did not take yet: three answers a process at most, or an end for each.
     waiting: RefCell<VecDeque<Vec<u8>>>,
 }
@@ -65,21 +65,32 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<(usiz
     Ok(Some((received.bytes, rights.flatten().collect())))
 }
 
+#[allow(unsafe_code, reason = "there is no safe name for it, also where the descriptor is owned")]
+fn registered(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: what is owned stays open and is always the same descriptor.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
 impl Line {
     /// The end that `socket` is; called inside of a runtime.
     pub fn over(socket: OwnedFd) -> io::Result<Rc<Self>> {
-        let socket = UnixStream::from_std(std::os::unix::net::UnixStream::from(socket))?;
+        let socket = registered(socket, Interest::READABLE)?;
         Ok(Rc::new(Self { socket, waiting: RefCell::default() }))
     }
 
     /// The next packet's length in `buffer`, and what came beside it; None when the other end is closed.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Descriptors)>> {
-        self.socket.async_io(Interest::READABLE, || receive(self.socket.as_fd(), buffer)).await
+        self.socket.async_io(Interest::READABLE, |socket| receive(socket.as_fd(), buffer)).await
     }
 
     /// Sends a packet; resolves when the socket took it.
     pub async fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.socket.async_io(Interest::WRITABLE, || send(self.socket.as_fd(), packet, descriptors)).await
+        match send(self.socket.as_fd(), packet, descriptors) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+        let socket = registered(self.socket.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+        socket.async_io(Interest::WRITABLE, |socket| send(socket.as_fd(), packet, descriptors)).await
     }
 
     /// Sends a packet as soon as the socket takes it; one whose other end is gone needs none.

@@ -21,7 +21,7 @@ use rustix::{
     io::fcntl_dupfd_cloexec,
     pipe::{PipeFlags, pipe_with},
 };
-use tokio::net::unix::pipe;
+use tokio::{net::unix::pipe, time::Instant};
 
 use super::{
     Environment, Place, Places, Spawner,
@@ -72,6 +72,14 @@ pub struct Process {
     pub running: Running,
 }
 
+/// A process that was ordered and may not run yet.
+pub struct Starting {
+    process: Process,
+    program: Box<str>,
+    ordered: Instant,
+    metrics: Arc<Metrics>,
+}
+
 /// The life of a process. Dropped, it is let to end: the ladder begins, whose first step is that its input is closed, and
 /// its place is free when its whole group is gone. Until then its output stays open, so that it may say goodbye, though
 /// nobody reads it.
@@ -97,23 +105,23 @@ impl Programs {
     /// `UpstreamDead`: the program is not there any more, or can't be run, or there is no spawner; `HeadTooLarge`: the
     /// arguments and the environment are too long; `Full`: no descriptors, or it took too long. With the reason.
     pub async fn start(self: &Rc<Self>, order: Order<'_>, place: Place) -> Result<Process, Fault> {
-        let program = order.program;
-        let started = tokio::time::timeout(START_MAX, self.try_start(order, place)).await;
-        let started = started.unwrap_or_else(|_| Err((Kind::Full, format!("no answer within {START_MAX:?}"))));
-        let counts = &self.metrics.processes;
-        match started {
+        self.order(order, place).await?.started().await
+    }
+
+    /// Orders a process; resolves when the spawner was told. Errors as of [`start`](Self::start).
+    pub async fn order(self: &Rc<Self>, order: Order<'_>, place: Place) -> Result<Starting, Fault> {
+        let (program, ordered) = (order.program, Instant::now());
+        let process = tokio::time::timeout_at(ordered + START_MAX, self.try_order(order, place)).await;
+        match process.unwrap_or_else(|_| Err(too_late())) {
             Ok(process) => {
-                counts.started.inc();
-                Ok(process)
+                let (program, metrics) = (program.to_string_lossy().into(), Arc::clone(&self.metrics));
+                Ok(Starting { process, program, ordered, metrics })
             }
-            Err((kind, why)) => {
-                counts.failed.inc();
-                Err(Fault::new(kind, format!("can't run {}: {why}", program.display())))
-            }
+            Err(failed) => Err(fault(&program.to_string_lossy(), failed, &self.metrics)),
         }
     }
 
-    async fn try_start(&self, order: Order<'_>, place: Place) -> Result<Process, (Kind, String)> {
+    async fn try_order(&self, order: Order<'_>, place: Place) -> Result<Process, (Kind, String)> {
         let Order { program, arguments, environment, folder, command, close } = order;
         let identity = match &command.user {
             None => None,
@@ -143,7 +151,6 @@ impl Programs {
             return Err((Kind::HeadTooLarge, format!("its arguments and environment take {} bytes", packet.len())));
         }
         roster.order(&running.seat, &packet, &[its_input, its_output, its_errors]).await?;
-        running.seat.started().await?;
         Ok(Process { input: Some(input), output, errors, running })
     }
 
@@ -160,6 +167,30 @@ impl Programs {
         self.roster.replace(Some(Rc::clone(&roster)));
         Ok(roster)
     }
+}
+
+impl Starting {
+    /// Resolves when its program runs. Errors as of [`Programs::start`].
+    pub async fn started(self) -> Result<Process, Fault> {
+        let Self { process, program, ordered, metrics } = self;
+        let started = tokio::time::timeout_at(ordered + START_MAX, process.running.seat.started()).await;
+        match started.unwrap_or_else(|_| Err(too_late())) {
+            Ok(()) => {
+                metrics.processes.started.inc();
+                Ok(process)
+            }
+            Err(failed) => Err(fault(&program, failed, &metrics)),
+        }
+    }
+}
+
+fn too_late() -> (Kind, String) {
+    (Kind::Full, format!("no answer within {START_MAX:?}"))
+}
+
+fn fault(program: &str, (kind, why): (Kind, String), metrics: &Metrics) -> Fault {
+    metrics.processes.failed.inc();
+    Fault::new(kind, format!("can't run {program}: {why}"))
 }
 
 /// The write end of a pipe for us, and the read end, which blocks.

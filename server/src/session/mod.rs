@@ -27,7 +27,7 @@ use http::StatusCode;
 
 pub use self::{
     accept::preferred,
-    begin::{Asked, asked, talk},
+    begin::{Asked, asked, talk, talk_soon},
     compress::Deflaters,
     far::{Brought, End, Far},
     framed::{Ends, Framed},

@@ -262,6 +262,22 @@ fn a_program_that_vanished_is_502_and_a_line_that_says_which_and_why() {
 }
 
 #[test]
+fn a_client_is_told_with_1011_that_a_program_which_is_there_can_not_be_run() {
+    let rsp = front("", "exec { \"./broken.sh\", processes_max = 1 }").program("broken.sh", "#!/bin/sh\ncat\n").start();
+    std::fs::write(rsp.folder().join("broken.sh"), "#!/no/such/shell\n").unwrap();
+    for _ in 0..2 {
+        let mut ws = open(&rsp, "/");
+        assert!(matches!(ws.read(), Message::Close(1011, _)), "a program that can't be run");
+        rsp.wait_for_line(SOON, |line| {
+            line.contains("warn") && line.contains("broken.sh") && line.contains("No such file")
+        });
+    }
+    // An event stream is an answer, and has a status for it.
+    let asked = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n";
+    assert_eq!(rsp.client().request(asked).status, 502);
+}
+
+#[test]
 fn what_a_program_says_on_standard_error_is_in_the_log_and_keeps_nobody_waiting() {
     let script = r#"echo "trouble with $QUERY_STRING" >&2; head -c 3000000 /dev/zero | tr "\0" x >&2; printf "\nlast" >&2; echo done"#;
     let rsp = front("", &format!("exec {{ \"sh\", \"-c\", [[{script}]] }}")).start();

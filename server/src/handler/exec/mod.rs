@@ -107,9 +107,24 @@ impl Exec {
             command: &spec.command,
             close: spec.close,
         };
-        let process = context.programs.start(order, place).await?;
-        let running = Running::new(process, &chosen.program, spec);
-        Ok(session::talk(request, &spec.talk, context.sessions, running))
+        // The client of a program that can't be found is told by 502; that of one which can, needn't wait for its start.
+        let is_there = asked == Asked::WebSocket && chosen.program.is_file();
+        let starting = context.programs.order(order, place).await?;
+        if !is_there {
+            let running = Running::new(starting.started().await?, &chosen.program, spec);
+            return Ok(session::talk(request, &spec.talk, context.sessions, running));
+        }
+        let (exec, program, id) = (Arc::clone(&self.spec), chosen.program.into_owned(), request.id);
+        let running = async move {
+            match starting.started().await {
+                Ok(process) => Some(Running::new(process, &program, &exec)),
+                Err(fault) => {
+                    fault.log(id);
+                    None
+                }
+            }
+        };
+        Ok(session::talk_soon(request, &spec.talk, context.sessions, running))
     }
 }
 
