@@ -125,6 +125,9 @@ impl Control {
         if !self.succeeded {
             supervisor::stopping();
         }
+        if self.succeeded {
+            self.shared.serving.residents.hand_over();
+        }
         tracing::info!("draining for {:?} at most", self.config.drain);
         // The workers' sockets are the last ones then, and close when they are empty.
         self.listening.iter_mut().for_each(|one| one.sockets.clear());

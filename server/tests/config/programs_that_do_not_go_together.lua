@@ -9,4 +9,6 @@ site "*" {
   ["/g/{room}"] = exec { "cat", channel = "chat:{room}" },
   ["/h"] = exec { "cat", channel = 7 },
   ["/i"] = exec { "cat", channel = "clock", origins = "*", ping = "5s", console = true, otherwise = reply(404) },
+  ["/j"] = exec { "cat", channel = "clock", processes_max = 3 },
+  ["/k"] = exec { "cat", shared = true, reverse_lookup = true },
 }

@@ -102,6 +102,24 @@ fn the_new_process_serves_and_the_old_one_finishes_what_it_has() {
 }
 
 #[test]
+fn a_program_of_a_channel_is_run_by_one_of_them() {
+    let config = r#"listen "127.0.0.1:$PORT" drain "1h" workers(1) site "*" {
+        ["/held"] = proxy "$ORIGIN",
+        ["/ticks"] = exec { "sh", "-c", "echo $$ >> pids; exec cat", channel = "ticks" },
+    }"#;
+    let origin = Origin::start(|_| Answer::upgrade("echo"));
+    let mut rsp = Rsp::config(config).set("ORIGIN", origin.address()).has_successors().start();
+    let mut tunnel = tunnel(&rsp.address(), "/held");
+    let pids = || fs::read_to_string(rsp.folder().join("pids")).unwrap_or_default();
+    let runs = |pid: &str| fs::exists(format!("/proc/{pid}")).unwrap();
+    eventually(SOON, || pids().lines().count() == 1);
+    assert_eq!(upgrade(&rsp).0, Some(0));
+    eventually(SOON, || matches!(&*pids().lines().map(runs).collect::<Vec<_>>(), [false, true]));
+    assert_echoes(&mut tunnel);
+    assert!(rsp.is_running(), "the tunnel is the old one's");
+}
+
+#[test]
 fn no_connection_is_lost_while_one_process_follows_another() {
     let rsp = Rsp::config(FRONT).set("ORIGIN", "127.0.0.1:1").has_successors().start();
     let front = format!("unix:{}", rsp.folder().join("front.sock").display());

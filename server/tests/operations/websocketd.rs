@@ -82,6 +82,7 @@ fn wrong_command_lines_end_as_debians_websocketd_does() {
         &["--ssl", "cat"],
         &["--sslcert=x", "cat"],
         &["--loglevel=loud", "cat"],
+        &["--loglevel=", "cat"],
         &["--devconsole", "--staticdir=.", "cat"],
         &["--devconsole", "--cgidir=.", "cat"],
     ] {

@@ -511,6 +511,19 @@ fn one_request_more_than_there_may_be_processes_is_429() {
 }
 
 #[test]
+fn where_one_may_run_the_next_one_runs_when_it_is_gone() {
+    let bin = Bin::new()
+        .sh("known", "echo Content-Length: 3; HEAD; printf abc")
+        .sh("unknown", "HEAD; printf abc")
+        .sh("elsewhere", "echo Location: /cgi-bin/known; echo");
+    let rsp = bin.serve("processes_max = 1", "");
+    let mut client = rsp.client();
+    for name in ["known", "unknown", "elsewhere"].iter().cycle().take(30) {
+        assert_eq!(client.get(&format!("/cgi-bin/{name}")).text(), "abc", "{name}");
+    }
+}
+
+#[test]
 fn what_a_program_complains_of_is_in_the_log_within_bounds() {
     let bin = Bin::new()
         .sh("a", "echo first >&2; HEAD; echo body; printf second >&2")

@@ -365,6 +365,14 @@ impl Checker<'_> {
                 self.reader.error(*place, message, "options of the channel: channel = channel { \"name\", … }");
             }
         }
+        let one = if channel { "channel" } else { "shared" };
+        for option in ["processes_max", "reverse_lookup"] {
+            if let (true, Some((.., place))) = (shared || channel, settings.given(option)) {
+                let message =
+                    format!("`{option}` of `exec` means nothing beside `{one}`: one process serves all clients");
+                self.reader.error(*place, message, "remove it");
+            }
+        }
     }
 
     /// None is wrong, and said to be.

@@ -111,7 +111,8 @@ fn refuse(code: u8, said: String) -> Outcome {
 
 /// The level of rsp's own messages; None: there is no such level.
 fn level(given: &Given) -> Option<&'static str> {
-    Some(match given.text("loglevel").unwrap_or("access") {
+    let level = if given.has("loglevel") { given.text("loglevel")? } else { "access" };
+    Some(match level {
         "debug" => "trace",
         "trace" => "debug",
         "access" | "info" => "info",

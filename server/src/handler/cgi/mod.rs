@@ -34,6 +34,10 @@ use crate::{
     process::{Order, Script, Told, environment, find},
 };
 
+/// How long a request may wait for a place. A program is gone a moment after its answer, and the next request, or the one
+/// that it put in its place, may be here before.
+const PLACE_MAX: Duration = Duration::from_millis(100);
+
 /// A `cgi` that is ready to run.
 pub struct Cgi {
     /// The checked options.
@@ -72,7 +76,8 @@ impl Cgi {
     async fn start(&self, request: &mut Request, script: &Script, context: &Context<'_>) -> Result<Program, Fault> {
         let spec = &*self.spec;
         let length = length(request)?;
-        let place = context.programs.places(&spec.name).take(spec.processes_max).ok_or_else(|| {
+        let places = context.programs.places(&spec.name);
+        let place = places.take_within(PLACE_MAX, spec.processes_max).await.ok_or_else(|| {
             let cause = format!("{} processes run below {}", spec.processes_max, spec.folder.display());
             Fault::new(Kind::Limited, cause)
         })?;

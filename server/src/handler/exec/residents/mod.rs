@@ -136,6 +136,13 @@ impl Residents {
         std::mem::take(&mut self.table().programs).into_values().for_each(Entry::end);
     }
 
+    /// Ends those that run from the start: another rsp runs them from now on, and two of them would do everything twice.
+    pub fn hand_over(&self) {
+        let table = self.table();
+        let channels = table.programs.values().filter(|entry| entry.spec.channel.is_some());
+        channels.filter_map(|entry| entry.running.as_ref()).for_each(|running| drop(running.send_replace(None)));
+    }
+
     fn begin(&self, thread: &mut Option<mpsc::Sender<Begin>>, entry: &mut Entry) -> std::io::Result<()> {
         let thread = match thread {
             Some(thread) => thread,
