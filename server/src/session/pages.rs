@@ -21,13 +21,16 @@ pub fn refused(pages: &config::Pages, request: &Request) -> Option<Box<Response>
         });
     };
     let may_come = match &pages.of {
-        PagesOf::Any => true,
+        PagesOf::Any if !pages.same_origin => true,
         _ if more.is_some() => false,
+        _ if pages.same_origin && !is_own(origin.as_bytes(), request) => false,
+        PagesOf::Any => true,
         PagesOf::Same => is_own(origin.as_bytes(), request),
         listed => listed.lists(origin.as_bytes()),
     };
     match &pages.of {
         _ if may_come => None,
+        _ if pages.same_origin => forbidden("the page is of another origin than this URL"),
         PagesOf::Same | PagesOf::Any => forbidden(
             "the page is of another origin than this URL: list it in `origins`, or `trust` the proxy that says how the \
              browser came here",
@@ -98,7 +101,7 @@ mod tests {
     }
 
     fn pages(of: PagesOf, origin_required: bool) -> Pages {
-        Pages { of, origin_required }
+        Pages { of, origin_required, same_origin: false }
     }
 
     #[test]
@@ -124,6 +127,20 @@ mod tests {
             assert!(!is_own(origin.as_bytes(), &asked(&[("host", host)])), "{origin} {host}");
         }
         assert!(!is_own(b"http://a.example", &asked(&[])));
+    }
+
+    #[test]
+    fn where_only_the_urls_own_pages_may_come_a_list_lets_in_no_others() {
+        let listed = |hosts: &[&str]| {
+            let host = |host: &&str| PageOrigin::Host { scheme: None, host: (*host).to_owned(), port: None };
+            Pages { same_origin: true, ..pages(PagesOf::Listed(hosts.iter().map(host).collect()), true) }
+        };
+        let is_refused =
+            |pages: &Pages, origin| refused(pages, &asked(&[("host", "a.example"), ("origin", origin)])).is_some();
+        let both = listed(&["a.example", "b.example"]);
+        assert!(!is_refused(&both, "http://a.example"));
+        assert!(is_refused(&both, "http://b.example") && is_refused(&both, "http://c.example"));
+        assert!(is_refused(&listed(&["b.example"]), "http://a.example"));
     }
 
     #[test]

@@ -290,7 +290,11 @@ impl Checker<'_> {
             line_max: size("line_max")?,
             message_max: size("message_max")?,
             ping: settings.duration("ping"),
-            pages: Pages { of, origin_required: settings.bool("origin_required") },
+            pages: Pages {
+                of,
+                origin_required: settings.bool("origin_required"),
+                same_origin: settings.bool("same_origin"),
+            },
         })
     }
 
@@ -359,7 +363,7 @@ impl Checker<'_> {
                 self.reader.error(settings.span(option, span), message, label);
             }
         }
-        for option in ["origins", "origin_required", "ping", "message_max", "console", "otherwise"] {
+        for option in ["origins", "origin_required", "same_origin", "ping", "message_max", "console", "otherwise"] {
             if let (true, Some((.., place))) = (channel, settings.given(option)) {
                 let message = format!("`{option}` of `exec` means nothing beside `channel`: the URL is the channel's");
                 self.reader.error(*place, message, "options of the channel: channel = channel { \"name\", … }");

@@ -108,6 +108,8 @@ pub struct Pages {
     pub of: PagesOf,
     /// Whether who sends no `Origin` is refused.
     pub origin_required: bool,
+    /// Whether of those only the URL's own may come.
+    pub same_origin: bool,
 }
 
 /// Origins of pages.

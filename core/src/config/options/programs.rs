@@ -68,6 +68,12 @@ const ORIGINS: Opt = opt(
 );
 const ORIGIN_REQUIRED: Opt =
     opt("origin_required", Type::Bool, Literal::Bool(false), "Refuse who sends no `Origin`, too: no browser, then.");
+const SAME_ORIGIN: Opt = opt(
+    "same_origin",
+    Type::Bool,
+    Literal::Bool(false),
+    "Refuse pages of other origins than the URL's own, whatever `origins` lists.",
+);
 
 pub(super) const EXEC: Constructor = handler(
     "exec",
@@ -137,6 +143,7 @@ pub(super) const EXEC: Constructor = handler(
     PING,
     ORIGINS,
     ORIGIN_REQUIRED,
+    SAME_ORIGIN,
     opt("reverse_lookup", Type::Bool, Literal::Bool(false), "Fill `REMOTE_HOST` with the client's name, by DNS."),
     opt("console", Type::Bool, Literal::Bool(false), "Answer browsers that open the URL with a page to try the program by hand."),
     OTHERWISE,
@@ -182,5 +189,6 @@ pub(super) const BRIDGE: Constructor = handler(
     PING,
     ORIGINS,
     ORIGIN_REQUIRED,
+    SAME_ORIGIN,
     OTHERWISE,
 ]);

@@ -143,8 +143,6 @@ fn refusals(given: &Given) -> Option<Outcome> {
         return Some(refuse(TWO_ANSWERS, said));
     } else if given.switch("binary") && given.switch("passstderr") {
         "--passstderr makes objects of lines: it cannot be used with --binary. Pick one."
-    } else if given.switch("sameorigin") && is("origin") {
-        "--sameorigin cannot be used with --origin here: list the own origin, too."
     } else {
         return None;
     };

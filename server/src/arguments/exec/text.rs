@@ -114,7 +114,7 @@ fn of_talks(plan: &Plan, given: &Given) -> Result<Vec<String>, String> {
         ("binary", "framing = \"raw\""),
         ("passstderr", "stderr = \"client\""),
         ("devconsole", "console = true"),
-        ("sameorigin", "origin_required = true"),
+        ("sameorigin", "same_origin = true"),
     ] {
         words.extend(given.switch(flag).then(|| word.to_owned()));
     }
@@ -128,6 +128,9 @@ fn of_talks(plan: &Plan, given: &Given) -> Result<Vec<String>, String> {
     if let Some(time) = given.number("pingms").filter(|time| *time > 0) {
         words.push(format!("ping = \"{}ms\"", time.clamp(PING.0, PING.1)));
     }
+    if given.switch("sameorigin") || given.text("origin").is_some() {
+        words.push("origin_required = true".to_owned());
+    }
     match given.text("origin") {
         Some(text) => {
             let all = text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(origin);
@@ -135,7 +138,7 @@ fn of_talks(plan: &Plan, given: &Given) -> Result<Vec<String>, String> {
             if all.is_empty() {
                 return Err(format!("invalid value {text:?} for flag -origin: it names none"));
             }
-            words.push(format!("origins = {}, origin_required = true", list(all.iter().map(String::as_str))));
+            words.push(format!("origins = {}", list(all.iter().map(String::as_str))));
         }
         None if plan.any_origin && !given.switch("sameorigin") => words.push("origins = \"*\"".to_owned()),
         None => {}

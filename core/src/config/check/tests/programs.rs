@@ -23,7 +23,7 @@ fn an_exec_is_complete() {
     assert!(!least.shared && least.channel.is_none() && !least.stderr_to_client && !least.console);
     assert!(!least.reverse_lookup && least.otherwise.is_none());
     assert_eq!((least.processes_max, least.close), (1024, Duration::ZERO));
-    let pages = Pages { of: PagesOf::Same, origin_required: false };
+    let pages = Pages { of: PagesOf::Same, origin_required: false, same_origin: false };
     let talk = Talk { framing: Framing::Lines, line_max: 1 << 20, message_max: 1 << 20, ping: None, pages };
     assert_eq!(least.talk, talk);
 }
@@ -66,7 +66,7 @@ fn every_option_of_an_exec_is_kept() {
     assert_eq!(all.command.limits, limits, "a part of a second is a whole one");
     assert!(all.stderr_to_client && all.reverse_lookup && all.console);
     assert_eq!((all.processes_max, all.close), (7, Duration::from_secs(2)));
-    let pages = Pages { of: PagesOf::Any, origin_required: false };
+    let pages = Pages { of: PagesOf::Any, origin_required: false, same_origin: false };
     let ping = Some(Duration::from_secs(30));
     assert_eq!(all.talk, Talk { framing: Framing::Length, line_max: 4096, message_max: 9, ping, pages });
 }
@@ -90,7 +90,11 @@ fn origins_of_pages_may_leave_scheme_or_port_open() {
         ("[::1]:81", host(None, "[::1]", Some(81))),
     ] {
         let exec = exec(texts_of(&["cat"]), vec![("origins", text(said)), ("origin_required", Value::Bool(true))]);
-        assert_eq!(exec.talk.pages, Pages { of: PagesOf::Listed(vec![meant]), origin_required: true }, "{said}");
+        assert_eq!(
+            exec.talk.pages,
+            Pages { of: PagesOf::Listed(vec![meant]), origin_required: true, same_origin: false },
+            "{said}"
+        );
     }
 }
 
@@ -146,7 +150,7 @@ fn a_bridge_is_complete() {
         panic!("no bridge")
     };
     assert_eq!(bridge.upstream.name, "127.0.0.1:7000");
-    let pages = Pages { of: PagesOf::Same, origin_required: false };
+    let pages = Pages { of: PagesOf::Same, origin_required: false, same_origin: false };
     let talk = Talk { framing: Framing::Lines, line_max: 1 << 20, message_max: 1 << 20, ping: None, pages };
     assert_eq!((&bridge.talk, bridge.otherwise.is_none()), (&talk, true));
 }

@@ -452,7 +452,7 @@ mod tests {
             line_max: 100,
             message_max: 100,
             ping: None,
-            pages: config::Pages { of: config::PagesOf::Any, origin_required: false },
+            pages: config::Pages { of: config::PagesOf::Any, origin_required: false, same_origin: false },
         };
         let process = async {
             let (mut its_input, mut its_output) = (BufReader::new(its_input).lines(), its_output);

@@ -27,7 +27,8 @@ impl Said {
         let Value::Object(mut object) = serde_json::from_slice(text).ok()? else { return None };
         let to = match object.get("id") {
             None => None,
-            Some(Value::String(id)) => Some(id.parse().ok()),
+            // "+1" is nobody, as no client was called so.
+            Some(Value::String(id)) => Some(id.parse().ok().filter(|_| !id.starts_with('+'))),
             // Were it taken for none, what is for one client would be told to all.
             Some(_) => return None,
         };
@@ -108,6 +109,7 @@ mod tests {
                 r#"{"id":"7","data":{"b": 1, "a": null}}"#,
                 said(Some(Some(7)), Some((r#"{"a":null,"b":1}"#, true)), false),
             ),
+            (r#"{"id":"+7","data":"hi"}"#, said(Some(None), Some(("hi", true)), false)),
             (r#"{"id":"7","data":null}"#, said(Some(Some(7)), Some(("null", true)), false)),
             (r#"{"base64":"aGk="}"#, said(None, Some(("hi", false)), false)),
             (r#"{"id":"7","event":"close"}"#, said(Some(Some(7)), None, true)),
