@@ -9,6 +9,7 @@
     reason = "a test's set-up that fails is a failed test"
 )]
 
+mod authority;
 mod browser;
 mod client;
 mod event_stream;
@@ -31,6 +32,7 @@ mod websocket;
 mod websocketd;
 mod wire;
 
+pub use authority::{Authority, KeyKind, Signed};
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
 pub use event_stream::{EventStream, StreamEvent};

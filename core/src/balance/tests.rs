@@ -17,6 +17,7 @@ fn upstream(balance: Balance, endpoints: &[(u32, bool)]) -> Upstream {
         weight: *weight,
         backup: *backup,
         max_connections: None,
+        tls: false,
         name: format!("10.0.0.1:{}", 3000 + index),
     };
     Upstream {
@@ -34,6 +35,8 @@ fn upstream(balance: Balance, endpoints: &[(u32, bool)]) -> Upstream {
         keepalive_timeout: at(60),
         retry: Retry { tries: 2, budget: 0.2 },
         proxy_protocol: None,
+        http2: false,
+        tls: Default::default(),
     }
 }
 

@@ -10,8 +10,6 @@ use super::checked::{Address, EndpointAddress};
 /// Why a text is no address, as what would have been right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AddressError {
-    /// Something a later version will take; the text names it.
-    NotYet(&'static str),
     /// What to write instead.
     Write(String),
 }
@@ -38,6 +36,20 @@ pub(super) fn listen_address(text: &str, folder: &Path) -> Result<Address, Addre
     })
 }
 
+/// Where an endpoint is, and whether it is reached by TLS: `https://host:443` is, and needs no port.
+pub(super) fn endpoint(text: &str, folder: &Path) -> Result<(EndpointAddress, bool), AddressError> {
+    let Some(rest) = text.strip_prefix("https://") else { return Ok((endpoint_address(text, folder)?, false)) };
+    let host = rest.strip_suffix('/').unwrap_or(rest);
+    if host.contains('/') {
+        return Err(AddressError::Write("without a path: \"https://example.com\"".to_owned()));
+    }
+    let has_port =
+        host.rsplit_once(':').is_some_and(|(name, port)| port_number(port).is_some() && !name.ends_with(':'));
+    let address =
+        if has_port { endpoint_address(host, folder)? } else { endpoint_address(&format!("{host}:443"), folder)? };
+    Ok((address, true))
+}
+
 /// Where an endpoint is: `host:port`, `[::1]:port`, `unix:/path`, `srv:_http._tcp.app.internal`.
 ///
 /// A relative socket path is resolved against `folder`.
@@ -52,9 +64,6 @@ pub(super) fn endpoint_address(text: &str, folder: &Path) -> Result<EndpointAddr
                 Err(AddressError::Write("a service's name after `srv:`: \"srv:_http._tcp.app.internal\"".to_owned()))
             }
         };
-    }
-    if text.starts_with("https://") {
-        return Err(AddressError::NotYet("an `https://` endpoint"));
     }
     if let Some(rest) = text.strip_prefix("http://") {
         let host = rest.split('/').next().unwrap_or_default();
@@ -169,7 +178,7 @@ mod tests {
         assert_eq!(endpoint("App_1.internal:80"), Ok(EndpointAddress::Host("app_1.internal".into(), 80)));
         assert_eq!(endpoint("[::1]:80"), Ok(EndpointAddress::Host("::1".into(), 80)));
         assert_eq!(endpoint("unix:app.sock"), Ok(EndpointAddress::Unix("/etc/rsp/app.sock".into())));
-        assert_eq!(endpoint("https://a:443"), Err(AddressError::NotYet("an `https://` endpoint")));
+        assert!(endpoint("https://a:443").is_err());
         let example = "for example \"127.0.0.1:3000\" or \"unix:/run/app.sock\"";
         assert_eq!(endpoint("[::1%eth0]:80"), Err(AddressError::Write(example.to_owned())));
         for wrong in ["", ":80", "a", "a:0", "a:b", "::1:80", "a b:80", "a/b:80", "http://a/", "a..b:80", "user@a:80"] {

@@ -4,6 +4,7 @@ mod auth;
 pub(super) mod channel;
 mod filters;
 mod program;
+mod tls;
 mod upstream;
 
 use std::{
@@ -22,6 +23,7 @@ pub use self::{
     channel::{Broker, Channel, Origins, Publish, Slow},
     filters::{Cors, HeaderEdit, HeaderEdits, Limit, LimitKey, Only, Origin},
     program::*,
+    tls::*,
     upstream::*,
 };
 pub use super::{
@@ -68,6 +70,8 @@ pub struct Config {
     pub functions: u32,
     /// What no `files` serves.
     pub hidden: Arc<Hidden>,
+    /// Who gives certificates to the sites that ask for it.
+    pub acme: Option<Arc<Acme>>,
 }
 
 impl Default for Config {
@@ -91,6 +95,7 @@ impl Default for Config {
             programs: Vec::new(),
             functions: 0,
             hidden: Arc::default(),
+            acme: None,
         }
     }
 }
@@ -105,7 +110,7 @@ pub enum Address {
 }
 
 /// One `listen`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Where.
     pub address: Address,
@@ -115,6 +120,19 @@ pub struct Listener {
     pub backlog: u32,
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Whether connections are TLS; None: plain.
+    pub tls: Option<ListenTls>,
+    /// Whether plain connections may be HTTP/2, by prior knowledge.
+    pub http2: bool,
+    /// Where all connections go, whatever they speak; None: they are HTTP.
+    pub tcp: Option<Arc<Tunnel>>,
+}
+
+impl Listener {
+    /// A plain one with the defaults of everything else.
+    pub fn plain(address: Address) -> Self {
+        Self { address, mode: 0o660, backlog: 4096, proxy_protocol: false, tls: None, http2: false, tcp: None }
+    }
 }
 
 /// Whom to run as.
@@ -247,6 +265,12 @@ pub struct Site {
     pub access_log: Option<AccessLog>,
     /// Its own error pages before the process's; None: the built-in ones.
     pub errors: Option<Arc<ErrorPages>>,
+    /// What becomes of TLS connections to it; None: they are refused.
+    pub tls: Option<SiteTls>,
+    /// Whether plain requests are redirected to `https`.
+    pub redirect_http: bool,
+    /// For how long browsers come by TLS only (RFC 6797); None: it isn't said.
+    pub hsts: Option<Duration>,
     /// Its routes; no two of them match the same requests.
     pub routes: Vec<Route>,
 }

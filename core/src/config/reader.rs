@@ -222,10 +222,6 @@ impl<'a> Reader<'a> {
                     self.error(at.span, format!("{} is no address to listen on: {}", at.name(), quoted()), label);
                     None
                 }
-                Err(AddressError::NotYet(what)) => {
-                    self.error(at.span, format!("{what} is not in this version"), "");
-                    None
-                }
             },
             Type::Network => self.network(text, at),
             // It may be a secret that belongs one table further in.

@@ -466,7 +466,7 @@ pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {
 }
 
 fn admin_listener(address: &Address) -> Listener {
-    Listener { address: address.clone(), mode: 0o600, backlog: 64, proxy_protocol: false }
+    Listener { mode: 0o600, backlog: 64, ..Listener::plain(address.clone()) }
 }
 
 /// What sticky cookies are made with; it stays where it was for as long as the process runs.

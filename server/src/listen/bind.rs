@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn listener(address: Address) -> Listener {
-        Listener { address, mode: 0o660, backlog: 16, proxy_protocol: false }
+        Listener { backlog: 16, ..Listener::plain(address) }
     }
 
     #[test]

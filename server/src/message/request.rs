@@ -16,7 +16,7 @@ use rsp_core::frame::http1::{Framing, RequestHead, Target};
 use tokio::time::Instant;
 
 use super::Body;
-use crate::stream::{Peer, Wire};
+use crate::stream::{Peer, Security, Wire};
 
 /// A request: its head as received, its body, and who sent it.
 pub struct Request {
@@ -34,6 +34,8 @@ pub struct Request {
     pub received: Instant,
     /// `http` or `https`, as the client sees it.
     pub scheme: &'static str,
+    /// What the handshake found out, where TLS ended here.
+    pub security: Option<Rc<Security>>,
     /// Where 1xx answers go.
     pub interim: Interim,
     /// Who is known to have sent it, by `auth`; of two, the one that was found out last.
@@ -54,8 +56,9 @@ impl Request {
     pub fn without_body(&self) -> Self {
         let head = RequestHead { framing: Framing::Empty, expect_continue: false, ..self.head.clone() };
         let Self { head_bytes, client, id, received, scheme, .. } = *self;
-        let user = self.user.clone();
-        Self { head, head_bytes, body: Body::Empty, client, id, received, scheme, interim: Interim::None, user }
+        let (security, user) = (self.security.clone(), self.user.clone());
+        let (body, interim) = (Body::Empty, Interim::None);
+        Self { head, head_bytes, body, client, id, received, scheme, security, interim, user }
     }
 
     /// The same without its body, in memory of its own: it may be kept for days, and the buffer of its head may go.
@@ -105,6 +108,7 @@ impl Request {
             id: RequestId::next(),
             received: Instant::now(),
             scheme: "http",
+            security: None,
             interim: Interim::None,
             user: None,
         }

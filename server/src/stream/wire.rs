@@ -5,13 +5,14 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     os::fd::BorrowedFd,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Buffer, Peer, Socket, Timer, Watched};
+use super::{Buffer, Peer, Security, Socket, Timer, Watched};
 
 /// A connection's socket; its request body, response writer and tunnel share it by `Rc`.
 ///
@@ -28,6 +29,7 @@ pub struct Wire {
 struct Stated {
     local: Option<SocketAddr>,
     is_tls: bool,
+    security: Option<Rc<Security>>,
 }
 
 #[derive(Default)]
@@ -52,7 +54,18 @@ impl Wire {
     /// The same for a connection that is passed on to us: `peer`, the address that it came to and whether by TLS are
     /// what was stated.
     pub fn introduced(socket: Socket, peer: Peer, (local, is_tls): (Option<SocketAddr>, bool)) -> Self {
-        Self { stated: Some(Box::new(Stated { local, is_tls })), ..Self::new(socket, peer) }
+        Self { stated: Some(Box::new(Stated { local, is_tls, security: None })), ..Self::new(socket, peer) }
+    }
+
+    /// The same once TLS was begun: `socket` speaks it.
+    pub fn secured(socket: Socket, peer: Peer, local: Option<SocketAddr>, security: Security) -> Self {
+        let stated = Stated { local, is_tls: true, security: Some(Rc::new(security)) };
+        Self { stated: Some(Box::new(stated)), ..Self::new(socket, peer) }
+    }
+
+    /// What the handshake found out, where TLS ends here.
+    pub fn security(&self) -> Option<&Rc<Security>> {
+        self.stated.as_ref().and_then(|stated| stated.security.as_ref())
     }
 
     /// How the client came, as it sees it.
@@ -139,6 +152,12 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         let written = self.socket.borrow().poll_write_last(cx, parts);
         self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Ready when nothing that was written waits on our side for the kernel. Waits for `timeout` at most.
+    pub fn poll_flush(&self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<io::Result<()>> {
+        let flushed = self.socket.borrow_mut().poll_flush(cx);
+        self.writing.borrow_mut().bound(cx, flushed, timeout)
     }
 
     /// Writes at once what the kernel takes, whatever the runtime knows: `WouldBlock` when that is nothing.

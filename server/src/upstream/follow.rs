@@ -147,6 +147,7 @@ fn found(spec: &config::Upstream, known: &[Known]) -> config::Upstream {
             weight: endpoint.weight.saturating_mul(target.weight).min(WEIGHT_MAX),
             backup: endpoint.backup || target.backup,
             max_connections: endpoint.max_connections,
+            tls: endpoint.tls,
             name: target.address.to_string(),
         }));
     }

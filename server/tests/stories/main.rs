@@ -1,6 +1,7 @@
 //! Stories of the proxy on the wire: the running binary between raw clients and scripted or real origins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod acme;
 mod auth_basic;
 mod auth_forward;
 mod auth_jwt;
@@ -32,6 +33,10 @@ mod fastcgi;
 mod forwarding;
 mod functions;
 mod hostile;
+mod http2;
+mod http2_hostile;
+mod http2_upstream;
+mod http2_websocket;
 mod interop_curl;
 mod interop_event_stream;
 mod interop_examples;
@@ -41,6 +46,7 @@ mod limit_filter;
 mod limits;
 mod names;
 mod original;
+mod passthrough;
 mod paths;
 mod php;
 mod pool;
@@ -58,6 +64,14 @@ mod responses;
 mod retry;
 mod rewrite;
 mod streaming;
+mod tcp_tunnel;
+mod tls;
+mod tls_certificates;
+mod tls_clients;
+mod tls_hostile;
+mod tls_interop;
+mod tls_upstream;
+mod tls_websocketd;
 mod tunnel;
 mod websocketd;
 

@@ -19,6 +19,7 @@ mod site;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
 mod upstream;
 
@@ -192,8 +193,20 @@ impl<'a> Checker<'a> {
         for made in file.statements.iter().filter(|made| made.what == "upstream") {
             self.declare(made);
         }
-        let Statements { listeners, admin, access_log, workers, trust, limits, errors, resolver, drain, user, broker } =
-            self.statements(file);
+        let Statements {
+            listeners,
+            admin,
+            access_log,
+            workers,
+            trust,
+            limits,
+            errors,
+            resolver,
+            drain,
+            user,
+            broker,
+            acme,
+        } = self.statements(file);
         let own = match &admin.address {
             None => own_files(self.context.admin_socket, true),
             Some(Address::Unix(path)) => own_files(path, true),
@@ -221,6 +234,7 @@ impl<'a> Checker<'a> {
             programs: std::mem::take(&mut self.programs).for_everybody(),
             functions: file.functions,
             hidden: Arc::clone(&self.hidden),
+            acme,
         })
     }
 }

@@ -70,9 +70,12 @@ impl Checker<'_> {
             None => around.errors.clone(),
             Some((value, span)) => self.error_pages_of_site(value, span, around.errors),
         };
+        let tls = self.site_tls(&settings);
+        let hsts = self.hsts(&settings);
+        let redirect_http = settings.bool("redirect_http");
         let routes = self.routes(made);
         let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-        Some(Site { hosts, listeners, limits, access_log, errors, routes })
+        Some(Site { hosts, listeners, limits, access_log, errors, tls, redirect_http, hsts, routes })
     }
 
     /// The options, wherever they stand: beside the hosts or among the routes.

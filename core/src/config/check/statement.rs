@@ -11,7 +11,7 @@ use std::{
 
 use super::{Checker, PathKind};
 use crate::config::{
-    checked::{AccessLog, Address, Admin, Broker, ErrorPages, Limits, Listener, LogFormat, Networks, User},
+    checked::{AccessLog, Acme, Address, Admin, Broker, ErrorPages, Limits, Listener, LogFormat, Networks, User},
     diagnostic::Diagnostic,
     nearest::nearest,
     options::{self, Kind},
@@ -32,6 +32,7 @@ pub(super) struct Statements {
     pub(super) drain: Duration,
     pub(super) user: Option<User>,
     pub(super) broker: Broker,
+    pub(super) acme: Option<Arc<Acme>>,
 }
 
 impl Checker<'_> {
@@ -48,6 +49,7 @@ impl Checker<'_> {
             drain: DRAIN,
             user: None,
             broker: Broker::Memory,
+            acme: None,
         };
         let mut said: HashMap<&str, Span> = HashMap::new();
         for made in &file.statements {
@@ -125,6 +127,7 @@ impl Checker<'_> {
                     statements.broker = broker;
                 }
             }
+            "acme" => statements.acme = self.acme(&arguments.settings, made.span),
             "trust" => statements.trust = arguments.networks(),
             "limits" => statements.limits = limits(&arguments.settings, &Limits::default()),
             "resolver" => {
@@ -179,7 +182,10 @@ impl Checker<'_> {
         let mode = settings.mode("mode").unwrap_or_default();
         let backlog = settings.integer("backlog").and_then(|length| u32::try_from(length).ok()).unwrap_or_default();
         let proxy_protocol = settings.bool("proxy_protocol");
-        listeners.push((Listener { address, mode, backlog, proxy_protocol }, span));
+        let tls = self.listen_tls(settings);
+        let tcp = self.listen_tcp(settings);
+        let http2 = settings.bool("http2");
+        listeners.push((Listener { address, mode, backlog, proxy_protocol, tls, http2, tcp }, span));
     }
 
     fn name_server(&mut self, address: Option<&Setting<'_>>, span: Span, servers: &mut Vec<SocketAddr>) {

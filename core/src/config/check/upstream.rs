@@ -135,6 +135,9 @@ impl Checker<'_> {
         for endpoint in &mut endpoints {
             endpoint.max_connections = endpoint.max_connections.or(max);
         }
+        if settings.table("tls").is_some() {
+            endpoints.iter_mut().for_each(|endpoint| endpoint.tls = true);
+        }
         self.options(endpoints, settings, made.span)
     }
 
@@ -180,6 +183,8 @@ impl Checker<'_> {
                 Some(_) => Some(ProxyProtocol::V2),
                 None => None,
             },
+            http2: settings.bool("http2"),
+            tls: self.upstream_tls(settings, span),
         })
     }
 
@@ -205,6 +210,7 @@ impl Checker<'_> {
                 let endpoint = endpoint?;
                 Some(Endpoint {
                     address: endpoint.address,
+                    tls: endpoint.tls,
                     weight: settings.integer("weight").and_then(|weight| u32::try_from(weight).ok())?,
                     backup: settings.bool("backup"),
                     max_connections: settings.integer("max_connections").and_then(|count| u32::try_from(count).ok()),
@@ -219,13 +225,10 @@ impl Checker<'_> {
     }
 
     fn plain_endpoint(&mut self, text: &str, span: Span) -> Option<Endpoint> {
-        match address::endpoint_address(text, &self.reader.folder(span)) {
-            Ok(address) => {
-                Some(Endpoint { address, weight: 1, backup: false, max_connections: None, name: text.to_owned() })
-            }
-            Err(AddressError::NotYet(what)) => {
-                self.reader.error(span, format!("{what} is not in this version"), "");
-                None
+        match address::endpoint(text, &self.reader.folder(span)) {
+            Ok((address, tls)) => {
+                let name = text.to_owned();
+                Some(Endpoint { address, weight: 1, backup: false, max_connections: None, tls, name })
             }
             Err(AddressError::Write(label)) => {
                 self.reader.error(span, format!("\"{}\" is no address of an endpoint", text.escape_debug()), label);

@@ -4,10 +4,13 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, Method};
+
+use super::UpstreamTls;
 
 /// A group of endpoints.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,10 @@ pub struct Upstream {
     pub retry: Retry,
     /// The header that each connection begins with; such connections are not kept, as each is one client's.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether its endpoints are asked for HTTP/2: by ALPN over TLS, else by prior knowledge.
+    pub http2: bool,
+    /// How the endpoints' TLS is begun, where they have it.
+    pub tls: Arc<UpstreamTls>,
 }
 
 /// A version of the PROXY protocol.
@@ -62,6 +69,8 @@ pub struct Endpoint {
     pub backup: bool,
     /// Requests in flight at most, all workers; its own or the upstream's.
     pub max_connections: Option<u32>,
+    /// Whether it is reached by TLS: written as `https://`, or all of its upstream are.
+    pub tls: bool,
     /// Name in logs and metrics; the address as written by default.
     pub name: String,
 }

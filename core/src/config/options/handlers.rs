@@ -268,8 +268,7 @@ pub(in crate::config) const PROTOCOLS: &[Word] = &[
     word("wamp").later(),
 ];
 
-const TUNNEL: Constructor =
+pub(in crate::config) const TUNNEL: Constructor =
     handler("tunnel", "tunnel(app)", "Raw TCP both ways, for `listen { …, tcp = tunnel(app) }`.")
         .takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream.")], 1)
-        .options(&[opt("idle_timeout", TIME, NONE, "Silence after which it is cut.")])
-        .later();
+        .options(&[opt("idle_timeout", TIME, NONE, "Silence after which it is cut.")]);

@@ -11,9 +11,10 @@ mod upstream;
 mod values;
 
 pub(super) use filters::FORWARD;
-pub(super) use handlers::{PROTOCOLS, RETRY};
-pub(super) use statements::{PAGES, SITE};
+pub(super) use handlers::{PROTOCOLS, RETRY, TUNNEL};
+pub(super) use statements::{LISTEN_TLS, PAGES, SITE, SITE_TLS};
 pub(super) use upstream::{ENDPOINT, OUTLIER, QUEUE, UPSTREAM};
+pub(super) use values::PASSTHROUGH;
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 

@@ -46,11 +46,9 @@ const LISTEN: Constructor = statement(
         "tls",
         Type::Other("true or a table", "boolean | { min: string? }"),
         Literal::Bool(false),
-        "TLS with the certificates of the sites; `{ min = \"1.2\" }` bounds the version.",
-    )
-    .later(),
-    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 by prior knowledge without TLS; TLS always offers it.")
-        .later(),
+        "TLS with the certificates of the sites; `{ min = \"1.3\" }` bounds the version, which is 1.2 at least.",
+    ),
+    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 by prior knowledge without TLS; TLS always offers it."),
     opt(
         "proxy_protocol",
         Type::Bool,
@@ -63,8 +61,7 @@ const LISTEN: Constructor = statement(
         Type::Other("a `tunnel`", "Handler"),
         NONE,
         "Everything goes through this tunnel, whatever the protocol.",
-    )
-    .later(),
+    ),
 ]);
 
 pub(in crate::config) const SITE: Constructor = statement(
@@ -82,18 +79,37 @@ pub(in crate::config) const SITE: Constructor = statement(
         Literal::Unset("all listeners"),
         "Answer on these listeners only.",
     ),
-    opt("limits", Type::Table(LIMITS.options), Literal::Unset("those of `limits`"), "Its own limits; what it doesn't say is as in `limits`."),
-    opt("log", Type::Table(LOG.options), Literal::Unset("that of `log`"), "Its own access log; what it doesn't say is as in `log`."),
+    opt(
+        "limits",
+        Type::Table(LIMITS.options),
+        Literal::Unset("those of `limits`"),
+        "Its own limits; what it doesn't say is as in `limits`.",
+    ),
+    opt(
+        "log",
+        Type::Table(LOG.options),
+        Literal::Unset("that of `log`"),
+        "Its own access log; what it doesn't say is as in `log`.",
+    ),
     opt(
         "tls",
         Type::Other("a certificate", "any"),
         NONE,
-        "`{ cert, key, client_ca, min }`, a list of those, `\"acme\"`, `passthrough(upstream)` or `{ certificate = function }`.",
-    )
-    .later(),
-    opt("errors", Type::Other("a table of pages", PAGES), Literal::Unset("those of `errors`"), "Its own error pages; what it doesn't say is as in `errors`."),
-    opt("redirect_http", Type::Bool, Literal::Bool(false), "Answer plain HTTP with a redirect to HTTPS.").later(),
-    opt("hsts", Type::Other("true or a duration", "boolean | Duration"), Literal::Bool(false), "Send `Strict-Transport-Security`.").later(),
+        "`{ cert, key, client_ca, min }`, a list of those, `\"acme\"` or `passthrough(upstream)`.",
+    ),
+    opt(
+        "errors",
+        Type::Other("a table of pages", PAGES),
+        Literal::Unset("those of `errors`"),
+        "Its own error pages; what it doesn't say is as in `errors`.",
+    ),
+    opt("redirect_http", Type::Bool, Literal::Bool(false), "Answer plain HTTP with a redirect to HTTPS."),
+    opt(
+        "hsts",
+        Type::Other("true or a duration", "boolean | Duration"),
+        Literal::Bool(false),
+        "Send `Strict-Transport-Security` over TLS; true is a year.",
+    ),
 ]);
 
 /// What `errors` takes, in Luau.
@@ -288,9 +304,40 @@ const ACME: Constructor = statement(
     opt("email", Type::Text, NONE, "Whom the authority may write to."),
     opt("directory", Type::Text, Literal::Unset("Let's Encrypt"), "The authority's URL."),
     opt("cache", Type::Path, NONE, "The folder for keys and certificates."),
-    opt("challenge", Type::Choice(CHALLENGES), Literal::Text("http-01"), "How control of a name is proved."),
-])
-.later();
+    opt(
+        "challenge",
+        Type::Choice(CHALLENGES),
+        Literal::Text("http-01"),
+        "How control of a name is proved: by an answer on port 80, or by a handshake on port 443.",
+    ),
+    opt("ca", Type::Path, Literal::Unset("the system's"), "Who signed the directory's own certificate."),
+]);
+
+const VERSIONS: &[Word] = &[word("1.2"), word("1.3")];
+
+/// What `tls` of a listener takes.
+pub(in crate::config) const LISTEN_TLS: &[Opt] =
+    &[opt("min", Type::Choice(VERSIONS), Literal::Text("1.2"), "The lowest version.")];
+
+/// What `tls` of a site takes.
+pub(in crate::config) const SITE_TLS: &[Opt] = &[
+    opt(
+        "cert",
+        Type::Path,
+        Literal::Unset("required"),
+        "A PEM file: the site's certificate and those that lead to an authority.",
+    ),
+    opt("key", Type::Path, Literal::Unset("in `cert`"), "A PEM file of its key."),
+    opt("ocsp", Type::Path, NONE, "A DER file of an OCSP response, which is stapled."),
+    opt("client_ca", Type::Path, NONE, "A PEM file of authorities; clients need a certificate of one of them."),
+    opt("min", Type::Choice(VERSIONS), Literal::Unset("the listener's"), "The lowest version."),
+    opt(
+        "ciphers",
+        Type::Other("a list of strings", "{ string }"),
+        Literal::Unset("all"),
+        "The cipher suites, the preferred first.",
+    ),
+];
 
 const FUNCTION: Type = Type::Other("a function", "() -> ()");
 

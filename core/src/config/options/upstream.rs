@@ -68,8 +68,8 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
     ),
     opt("queue", Type::Table(QUEUE), NONE, "Where requests wait when all endpoints are full or down."),
     opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share."),
-    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints.").later(),
-    opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints.").later(),
+    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints: by ALPN over TLS, where one that has only HTTP/1.1 gets that, and else by prior knowledge. Needed for gRPC."),
+    opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints; those written as `https://` have it anyway."),
     opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Each connection begins with a header of the PROXY protocol, which says whose it is; so it serves one client, and is not kept."),
     opt(
         "resolve",

@@ -1,6 +1,6 @@
 //! What stands inside of others, and what runs while the file is evaluated.
 
-use super::{Constructor, Kind, Literal, Opt, Type, opt};
+use super::{Constructor, Kind, Literal, NONE, Opt, TIME, Type, opt};
 
 pub(super) const ALL: &[&Constructor] = &[&ENV, &REQUIRE, &INCLUDE, &ROUTES, &REDIS, &PASSTHROUGH, &SHARED, &METRICS];
 
@@ -51,14 +51,22 @@ const REDIS: Constructor = Constructor::new(Kind::Value, "redis", "redis \"redis
     .takes(&[text("URL", "Where it is.")], 1)
     .later();
 
-const PASSTHROUGH: Constructor = Constructor::new(
+pub(in crate::config) const PASSTHROUGH: Constructor = Constructor::new(
     Kind::Value,
     "passthrough",
     "passthrough(app)",
     "As a site's `tls`: the connection goes to the upstream unopened, chosen by the name in its first message.",
 )
-.takes(&[opt("TARGET", Type::Other("an upstream", "Upstream"), REQUIRED, "The upstream.")], 1)
-.later();
+.takes(
+    &[opt(
+        "TARGET",
+        Type::Other("an upstream or an address", "Upstream | string"),
+        REQUIRED,
+        "An upstream, the name of one, or an address.",
+    )],
+    1,
+)
+.options(&[opt("idle_timeout", TIME, NONE, "Silence after which it is cut.")]);
 
 const SHARED: Constructor =
     Constructor::new(Kind::Value, "shared", "shared \"hits\"", "A table that all workers share.")

@@ -30,6 +30,8 @@ fn spec(root: Option<(&std::path::Path, bool)>) -> config::Fastcgi {
         keepalive_timeout: Duration::from_secs(1),
         retry: config::Retry { tries: 1, budget: 0.0 },
         proxy_protocol: None,
+        http2: false,
+        tls: Default::default(),
     };
     config::Fastcgi {
         upstream: Arc::new(upstream),

@@ -299,7 +299,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         Peer::Unix => None,
     };
     let wire = Rc::clone(&connection.wire);
-    let scheme = wire.scheme();
+    let (scheme, security) = (wire.scheme(), wire.security().cloned());
     let interim = if head.version == Version::HTTP_11 { Interim::Wire(wire) } else { Interim::Never(wire) };
     Box::new(Request {
         head,
@@ -309,6 +309,7 @@ fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: 
         id: RequestId::next(),
         received: Instant::now(),
         scheme,
+        security,
         interim,
         user: None,
     })

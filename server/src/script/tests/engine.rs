@@ -98,6 +98,7 @@ fn request(target: &str, fields: &[(&str, &str)], body: Body) -> Request {
         id: RequestId::next(),
         received: tokio::time::Instant::now(),
         scheme: "http",
+        security: None,
         interim: Interim::None,
         user: None,
     }

@@ -1,0 +1,1 @@
+//! Certificates from an ACME authority that runs on this machine.

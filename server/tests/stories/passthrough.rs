@@ -1,0 +1,1 @@
+//! Sites that are passed through unopened, chosen by the name in the first message.

@@ -1,0 +1,1 @@
+//! Listeners whose connections all go through a tunnel.

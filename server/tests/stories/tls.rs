@@ -1,0 +1,1 @@
+//! TLS that ends here: versions, names, tickets, and requests that came by it.

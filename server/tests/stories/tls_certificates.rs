@@ -1,0 +1,1 @@
+//! Certificates: which one is shown, reloads, and files that are broken.

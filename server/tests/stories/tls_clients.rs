@@ -1,0 +1,1 @@
+//! Clients that must show a certificate.

@@ -1,0 +1,1 @@
+//! Browsers, libraries and tools as clients, nginx and HAProxy on either side.

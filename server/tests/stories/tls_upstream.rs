@@ -1,0 +1,1 @@
+//! Upstreams behind TLS, and which of them are believed.

@@ -1,0 +1,1 @@
+//! `rsp exec --ssl`, beside websocketd's own.
