@@ -98,7 +98,7 @@ fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>,
     let Some(permit) = connections.admit(limits.connections) else {
         return refuse(&Wire::new(socket, peer), origin);
     };
-    if origin.proxy_protocol {
+    if origin.spec().proxy_protocol {
         let introduction = introduce((socket, peer), Rc::clone(origin), Rc::clone(worker), permit);
         tokio::task::spawn_local(introduction);
     } else {
