@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, StatusCode};
 use rustix::{
     event::{PollFd, PollFlags},
     net::{RecvFlags, SendAncillaryBuffer, SendFlags},
@@ -138,6 +139,12 @@ impl Socket {
             Self::Tcp(_) | Self::Unix(_) => 0,
             Self::Tls(secure) => secure.unflushed(),
         }
+    }
+
+    /// As [`Wire::inform`](super::Wire::inform) says.
+    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) -> io::Result<()> {
+        let _ = (status, headers);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// As [`Wire::write_now`](super::Wire::write_now) says.
