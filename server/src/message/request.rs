@@ -218,6 +218,6 @@ impl Interim {
             let n = poll_fn(|cx| wire.poll_write(cx, &[IoSlice::new(left)], Some(timeout))).await?;
             left = &left[n..];
         }
-        Ok(())
+        poll_fn(|cx| wire.poll_flush(cx, Some(timeout))).await
     }
 }

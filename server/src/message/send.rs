@@ -86,11 +86,10 @@ impl Sender {
         let ended = matches!(framing, Framing::Empty);
         let coding = if framing == Framing::Chunked { Coding::Chunks } else { Coding::Nothing };
         Self {
-            wire,
             body,
             framing,
             coding,
-            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
+            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN && wire.is_plain()),
             closes: false,
             timeout,
             prefix: head,
@@ -101,6 +100,7 @@ impl Sender {
             ended,
             sent: 0,
             body_sent: 0,
+            wire,
         }
     }
 
@@ -142,6 +142,9 @@ impl Sender {
             }
             let waits = !bypass && !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
+                if !self.wire.is_plain() {
+                    return self.poll_flush(cx, waits);
+                }
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             if self.poll_write(cx)?.is_pending() {
@@ -149,6 +152,13 @@ impl Sender {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Nothing stays on our side while the body's source is awaited, or behind the end.
+    #[cold]
+    fn poll_flush(&mut self, cx: &mut Context<'_>, waits: bool) -> Poll<Result<(), SendFault>> {
+        ready!(self.wire.poll_flush(cx, Some(self.timeout))).map_err(SendFault::Sink)?;
+        if waits { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     /// A chunk that another attempt pulled still needs its size line.
@@ -297,6 +307,79 @@ mod tests {
 
     use super::*;
     use crate::stream::{Peer, Socket};
+
+    /// A chunk, and then nothing for ever.
+    struct Stalls(Vec<u8>, usize);
+
+    impl crate::message::Source for Stalls {
+        fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+            if self.chunk().is_empty() { Poll::Pending } else { Poll::Ready(Ok(true)) }
+        }
+        fn chunk(&self) -> &[u8] {
+            &self.0[self.1..]
+        }
+        fn consume(&mut self, n: usize) {
+            self.1 += n;
+        }
+        fn framing(&self) -> Framing {
+            Framing::UntilClose
+        }
+        fn poll_background(&mut self, _: &mut Context<'_>) {}
+    }
+
+    #[test]
+    fn by_tls_too_no_byte_stays_here_while_the_source_is_silent() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pair = crate::stream::connected().await;
+            let (wire, mut client) = (Wire::new(Socket::Tls(Box::new(pair.server)), Peer::Unix), pair.client);
+            // More than the kernel takes before the client reads.
+            let body = Body::Source(Box::new(Stalls(vec![7; 1 << 20], 0)));
+            let mut sender =
+                Sender::new(Rc::new(wire), b"head".to_vec(), body, Framing::UntilClose, Duration::from_secs(60));
+            let mut all = vec![0; 4 + (1 << 20)];
+            let mut got = 0;
+            let read = async {
+                while got < all.len() {
+                    got += poll_fn(|cx| client.poll_read(cx, &mut all[got..])).await.unwrap();
+                }
+            };
+            tokio::select! {
+                _ = poll_fn(|cx| sender.poll(cx)) => unreachable!("the source never ends"),
+                () = read => {}
+                () = tokio::time::sleep(Duration::from_secs(20)) => {
+                    unreachable!("bytes stay here")
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_message_by_tls_is_sent_when_its_last_record_is_with_the_kernel() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pair = crate::stream::connected().await;
+            let (wire, mut client) = (Wire::new(Socket::Tls(Box::new(pair.server)), Peer::Unix), pair.client);
+            let wire = Rc::new(wire);
+            let body = "7".repeat(1 << 20);
+            let length = body.len();
+            let framing = Framing::Length(length as u64);
+            let timeout = Duration::from_secs(60);
+            let mut sender = Sender::new(Rc::clone(&wire), Vec::new(), Body::from(body), framing, timeout);
+            let mut all = vec![0; length];
+            let mut got = 0;
+            let read = async {
+                while got < length {
+                    got += poll_fn(|cx| client.poll_read(cx, &mut all[got..])).await.unwrap();
+                }
+            };
+            let sent = async {
+                poll_fn(|cx| sender.poll(cx)).await.unwrap();
+                assert_eq!(wire.unflushed(), 0);
+            };
+            tokio::join!(sent, read);
+        });
+    }
 
     /// As after an attempt that failed before its first byte was out.
     #[test]
