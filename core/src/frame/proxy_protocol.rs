@@ -153,10 +153,11 @@ pub fn write_saying(
     out: &mut Vec<u8>,
 ) {
     let address = ends.map(same_family).map(|(source, destination)| ProxiedAddress::stream(source, destination));
-    let header = match address {
+    let header = match (address, version) {
         // Fields would say of the sender's own connection what is true of another one.
-        Some(address) => ProxyHeader::with_tlvs(Some(address), said.fields()),
-        None => ProxyHeader::with_local(),
+        (None, _) => ProxyHeader::with_local(),
+        (Some(address), ProxyProtocol::V1) => ProxyHeader::with_address(address),
+        (Some(address), ProxyProtocol::V2) => ProxyHeader::with_tlvs(Some(address), said.fields()),
     };
     let written = match version {
         ProxyProtocol::V1 => header.encode_v1(out),
