@@ -43,6 +43,7 @@ use crate::{
     protocol,
     route::{self, Snapshot},
     session,
+    tls::Acme,
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
@@ -407,6 +408,7 @@ fn serving(
         registry: Arc::new(registry),
         spawner,
         sessions: session::Shared::default(),
+        acme: Acme::new(),
         metrics: Arc::clone(metrics),
     })
 }
