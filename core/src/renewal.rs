@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_window_is_kept_but_never_past_the_last_tenth() {
-        let at = |start, end| NINETY.renew_within(Window { start: NINETY.from + start, end: NINETY.from + end }, 1 << 63);
+        let at =
+            |start, end| NINETY.renew_within(Window { start: NINETY.from + start, end: NINETY.from + end }, 1 << 63);
         assert_eq!(at(10 * DAY, 20 * DAY), NINETY.from + 15 * DAY);
         assert_eq!(at(200 * DAY, 300 * DAY), NINETY.from + 81 * DAY);
     }
@@ -143,7 +144,11 @@ mod tests {
     fn what_the_authority_asks_for_is_waited_out() {
         let told = |failures, seconds| wait_after(failures, Failure::Refused, Some(Duration::from_secs(seconds)), 0);
         assert_eq!(told(1, 3), Duration::from_secs(3));
-        assert_eq!(told(2, 3), Duration::from_secs(120), "one that says 3 again and again is not asked every 3 seconds");
+        assert_eq!(
+            told(2, 3),
+            Duration::from_secs(120),
+            "one that says 3 again and again is not asked every 3 seconds"
+        );
         assert_eq!(told(1, 100_000), Duration::from_secs(100_000));
         assert_eq!(told(1, u64::MAX), 7 * DAY);
     }

@@ -92,12 +92,8 @@ impl State {
     fn next(&self) -> Option<(Duration, Errand)> {
         let (acme, folder) = self.source.as_ref()?;
         let (id, order) = self.orders.iter().min_by_key(|(_, order)| order.due())?;
-        let errand = Errand {
-            id: id.clone(),
-            names: Arc::clone(&order.names),
-            acme: Arc::clone(acme),
-            folder: folder.clone(),
-        };
+        let errand =
+            Errand { id: id.clone(), names: Arc::clone(&order.names), acme: Arc::clone(acme), folder: folder.clone() };
         Some((order.due(), errand))
     }
 }
@@ -248,7 +244,8 @@ async fn look(shared: &Shared, errand: &Errand, certificate: &Certificate, notes
 
 async fn looked(authority: &Authority, certificate: &Certificate, notes: Notes) -> Notes {
     let Some(identifier) = &certificate.identifier else { return Notes { look_at: None, ..notes } };
-    let (validity, seconds) = (certificate.validity, |time: i64| Duration::from_secs(time.try_into().unwrap_or_default()));
+    let (validity, seconds) =
+        (certificate.validity, |time: i64| Duration::from_secs(time.try_into().unwrap_or_default()));
     let again = |after| Some(now() + look_after(after, validity));
     match authority.account.renewal_info(identifier).await {
         Ok((info, after)) => {

@@ -50,11 +50,7 @@ pub(super) async fn order(
     Ok((pem, certificate))
 }
 
-async fn place(
-    authority: &Authority,
-    wanted: &Wanted<'_>,
-    challenges: &Arc<Challenges>,
-) -> Result<String, Trouble> {
+async fn place(authority: &Authority, wanted: &Wanted<'_>, challenges: &Arc<Challenges>) -> Result<String, Trouble> {
     let identifiers: Vec<_> = wanted.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let new = match wanted.replaces.clone() {
         Some(replaced) => NewOrder::new(&identifiers).replaces(replaced),
