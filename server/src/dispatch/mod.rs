@@ -4,6 +4,7 @@
 
 mod page;
 mod refusal;
+mod secure;
 mod ticket;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -54,7 +55,7 @@ pub struct Worker {
     /// Programs that serve all clients.
     pub residents: Arc<Residents>,
     /// What authorities of certificates ask for.
-    challenges: Arc<Challenges>,
+    pub challenges: Arc<Challenges>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Its end.
@@ -223,11 +224,13 @@ impl Worker {
         ticket: &mut Ticket,
     ) -> Result<(Arc<Route>, Params, Option<Rc<Engine>>), Refused> {
         let current = self.current();
+        let is_secure = current.snapshot.is_secure();
+        if is_secure && current.snapshot.verifies_clients() {
+            secure::disbelieve(request);
+        }
         let target = request.head.target.clone();
         // Before redirects and filters: an authority comes by plain HTTP and has no password.
-        if current.snapshot.config.acme.is_some()
-            && let Some(answer) = self.challenges.answer(target.path())
-        {
+        if is_secure && let Some(answer) = self.challenges.answer(target.path()) {
             ticket.log_to(&current.snapshot.nowhere, request);
             ticket.came_to(Place::Site(Arc::clone(&current.snapshot.nowhere)));
             return Err(Refused::Challenge(answer));
@@ -250,9 +253,14 @@ impl Worker {
                 if route.site.errors_ask {
                     ticket.ask_later(Asking::new(request, &params, &route.site, current.engine.as_ref()));
                 }
-                if let Err(fault) = apply_limits(request, &route.site.limits) {
+                let admitted = if is_secure { secure::admit(request, &route.site, ticket) } else { Ok(()) };
+                let within = admitted.and_then(|()| Ok(apply_limits(request, &route.site.limits)?));
+                if let Err(refused) = within {
                     ticket.came_to(Place::Route(route));
-                    return Err(fault.into());
+                    return Err(refused);
+                }
+                if is_secure {
+                    secure::introduce(request);
                 }
                 return Ok((route, params, current.engine.clone()));
             }
@@ -267,8 +275,10 @@ impl Worker {
         if site.errors_ask {
             ticket.ask_later(Asking::new(request, &Params::default(), &site, current.engine.as_ref()));
         }
+        let is_nowhere = Arc::ptr_eq(&site, &current.snapshot.nowhere);
+        let admitted = if is_secure && !is_nowhere { secure::admit(request, &site, ticket) } else { Ok(()) };
         ticket.came_to(Place::Site(site));
-        Err(refused)
+        Err(admitted.err().unwrap_or(refused))
     }
 
     /// Filters, handler, filters in reverse.
@@ -353,6 +363,7 @@ fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) 
     for filter in passed.iter().rev() {
         filter.outward(&mut response, ticket.kept());
     }
+    ticket.kept().insist(&mut response.headers);
     response
 }
 
@@ -364,6 +375,8 @@ enum Refused {
     AddSlash(HeaderValue),
     /// This is what an authority of certificates wants to read.
     Challenge(Arc<str>),
+    /// To where the site is by `https`.
+    Moved(Box<(StatusCode, HeaderValue)>),
     /// This one is to be answered in its place.
     Elsewhere(Box<Request>),
 }
@@ -428,6 +441,7 @@ fn status_of(refused: &Refused) -> StatusCode {
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::Challenge(_) => StatusCode::OK,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
+        Refused::Moved(moved) => moved.0,
         Refused::Elsewhere(_) => Kind::UpstreamMalformed.status(),
     }
 }

@@ -32,6 +32,7 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
         Refused::Challenge(answer) => Response::new(status, Body::Full(answer.as_bytes().to_vec().into()))
             .with(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        Refused::Moved(moved) => Response::new(status, Body::Empty).with(header::LOCATION, moved.1),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             response.with(header::ALLOW, HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static("GET")))

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use rsp_core::frame::client_hello::Alert;
 use rustix::net::SocketFlags;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::oneshot,
 };
 
-use super::{Share, introduction::introduced};
+use super::{Share, introduction::introduced, secure::secure};
 use crate::{
     dispatch::Worker,
     limit::{Connections, Permit},
@@ -98,16 +99,16 @@ fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>,
     let Some(permit) = connections.admit(limits.connections) else {
         return refuse(&Wire::new(socket, peer), origin);
     };
-    if origin.proxy_protocol {
+    if origin.spec().proxy_protocol {
         let introduction = introduce((socket, peer), Rc::clone(origin), Rc::clone(worker), permit);
         tokio::task::spawn_local(introduction);
     } else {
-        serve(Wire::new(socket, peer), origin, worker, permit);
+        begin(Wire::new(socket, peer), origin, worker, permit);
     }
 }
 
-/// Serves a connection of which it is known whose it is.
-fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
+/// Goes on with a connection of which it is known whose it is.
+fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
     let most = worker.current().snapshot.config.limits.connections_per_client;
     if let (Peer::Ip(client), Some(most)) = (wire.peer(), most)
         && !permit.is_one_of(client.ip(), most)
@@ -115,6 +116,14 @@ fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
         return refuse(&wire, origin);
     }
     origin.counts.accepted.inc();
+    match origin.spec().tls {
+        Some(_) => drop(tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit))),
+        None => serve(wire, origin, worker, permit),
+    }
+}
+
+/// Serves the requests of a connection.
+pub(super) fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) {
     let connection = Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit);
     tokio::task::spawn_local(protocol::serve(connection));
 }
@@ -131,7 +140,7 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
         false => Err("it is not in `trust`".to_owned()),
     };
     match wire {
-        Ok(wire) => serve(wire, &origin, &worker, permit),
+        Ok(wire) => begin(wire, &origin, &worker, permit),
         Err(why) => {
             origin.counts.refused.inc();
             tracing::debug!("{} closes a connection of {peer:?}: {why}", origin.address);
@@ -142,7 +151,11 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
 /// One write that can't wait; the client is told, or finds the connection closed.
 fn refuse(wire: &Wire, origin: &Origin) {
     origin.counts.refused.inc();
-    let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
+    let words = match origin.spec().tls {
+        Some(_) => &Alert::InternalError.record()[..],
+        None => FULL,
+    };
+    let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(words)], None);
 }
 
 /// Errors that concern the connection that was about to be accepted, not the listener.

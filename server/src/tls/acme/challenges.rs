@@ -13,7 +13,7 @@ use rustls::{
 };
 
 /// Where HTTP-01 is asked for, RFC 8555 §8.3.
-pub const PATH: &str = "/.well-known/acme-challenge/";
+const PATH: &str = "/.well-known/acme-challenge/";
 
 /// The protocol of TLS-ALPN-01, RFC 8737 §4.
 pub const ALPN: &[u8] = b"acme-tls/1";

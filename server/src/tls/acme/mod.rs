@@ -7,10 +7,10 @@
 mod authority;
 mod certificate;
 mod challenges;
+mod issued;
 mod keeper;
 mod order;
 mod storage;
-mod table;
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +19,16 @@ use std::{
 };
 
 use rsp_core::config::{self, Certificates, Config, Host, SiteTls};
-use rustls::server::ResolvesServerCert;
 use tokio::sync::Notify;
 
-pub use self::challenges::{ALPN, Challenges, PATH};
 use self::{
     certificate::Certificate,
+    issued::Shown,
     storage::{Folder, Notes},
-    table::{Shown, Table},
+};
+pub use self::{
+    challenges::{ALPN, Challenges},
+    issued::Issued,
 };
 
 /// Names of one order; what Let's Encrypt takes.
@@ -42,7 +44,7 @@ pub struct Acme(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    table: Arc<Table>,
+    issued: Arc<Issued>,
     challenges: Arc<Challenges>,
     /// Other orders are wanted.
     changed: Notify,
@@ -90,10 +92,9 @@ impl Acme {
         Arc::new(Self(Arc::default()))
     }
 
-    /// What picks the certificate in a handshake of any site with `tls = "acme"`: the newest for the name at that moment.
-    /// While there is none, the handshake ends with an alert.
-    pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::clone(&self.0.table) as _
+    /// What sites with `tls = "acme"` show, by the name that is asked for.
+    pub fn issued(&self) -> &Arc<Issued> {
+        &self.0.issued
     }
 
     /// What authorities ask for.
@@ -111,7 +112,7 @@ impl Acme {
             let mut state = self.0.lock();
             (state.source, state.first) = (None, None);
             state.orders.clear();
-            self.0.table.show(Shown::default());
+            self.0.issued.show(Shown::default());
             self.0.changed.notify_one();
             return Ok(());
         };
@@ -165,7 +166,7 @@ impl Shared {
         let mut missing = Vec::new();
         for order in state.orders.values() {
             for name in &*order.names {
-                match (&order.certificate, self.table.of(name)) {
+                match (&order.certificate, self.issued.of(name)) {
                     (Some(certificate), _) => drop(shown.by_name.insert(name.clone(), Arc::clone(&certificate.key))),
                     (None, Some(before)) => drop(shown.by_name.insert(name.clone(), before)),
                     (None, None) => missing.push(name),
@@ -180,7 +181,7 @@ impl Shared {
             }
         }
         shown.first = state.first.as_ref().and_then(|name| shown.by_name.get(name).cloned());
-        self.table.show(shown);
+        self.issued.show(shown);
     }
 }
 

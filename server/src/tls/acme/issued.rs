@@ -9,8 +9,11 @@ use rustls::{
 };
 
 /// Swapped as a whole when one changes, so that the next handshake sees it, and connections stay.
+///
+/// Where there is none, the handshake ends with an alert, as of Caddy and nginx: a certificate of our own would teach people
+/// to click on, and who takes any would send cookies to whoever sits between.
 #[derive(Default)]
-pub struct Table(ArcSwap<Shown>);
+pub struct Issued(ArcSwap<Shown>);
 
 /// What is shown.
 #[derive(Default)]
@@ -21,9 +24,15 @@ pub(super) struct Shown {
     pub first: Option<Arc<CertifiedKey>>,
 }
 
-impl Table {
+impl Issued {
     pub(super) fn show(&self, shown: Shown) {
         self.0.store(Arc::new(shown));
+    }
+
+    /// Whether there is something to show to who asks for this name, lower-cased, or for none.
+    pub fn has(&self, name: Option<&str>) -> bool {
+        let shown = self.0.load();
+        name.map_or(shown.first.is_some(), |name| shown.by_name.contains_key(name))
     }
 
     /// What is shown for a name at this moment.
@@ -32,9 +41,7 @@ impl Table {
     }
 }
 
-impl ResolvesServerCert for Table {
-    // None is an alert, as of Caddy and nginx: a certificate of our own would teach people to click on, and who takes any
-    // would send cookies to whoever sits between.
+impl ResolvesServerCert for Issued {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let shown = self.0.load();
         match hello.server_name() {
@@ -47,8 +54,8 @@ impl ResolvesServerCert for Table {
     }
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("names", &self.0.load().by_name.len()).finish()
+        f.debug_struct("Issued").field("names", &self.0.load().by_name.len()).finish()
     }
 }
