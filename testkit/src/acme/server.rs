@@ -24,6 +24,7 @@ use super::{
     jws::{self, Signed},
     probe,
 };
+use crate::wait::pause;
 
 /// Silence after which a connection is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,7 +151,7 @@ fn answer(request: &Request, shared: &Arc<Shared>) -> Answer {
         },
         Some(AcmeFault::Garbage) => Answer { body: b"\x00garbage\xff".to_vec(), ..json(200, &Value::Null) },
         Some(AcmeFault::Slow(time)) => {
-            thread::sleep(time);
+            pause(time);
             dispatch(request, shared)
         }
         None => dispatch(request, shared),
@@ -301,7 +302,7 @@ fn ports(shared: &Shared) -> (u16, u16) {
         if let Some(ports) = shared.book().ports {
             return ports;
         }
-        thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
     }
     panic!("the test does not say where challenges are");
 }

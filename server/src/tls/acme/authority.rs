@@ -56,9 +56,10 @@ pub(super) struct Trouble {
 }
 
 /// The last answer, if it was no good one.
-#[derive(Clone, Copy)]
 struct Refusal {
     status: StatusCode,
+    /// Its status in words, and whose it is.
+    of: String,
     told: Option<Duration>,
 }
 
@@ -117,12 +118,13 @@ impl Trouble {
     fn of(error: Error, refused: &Mutex<Option<Refusal>>) -> Self {
         let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         let is_away = matches!(&error, Error::Other(why) if why.is::<Unreachable>());
-        let is_broken = refused.is_some_and(|refused| refused.status.is_server_error());
+        let is_broken = refused.as_ref().is_some_and(|refused| refused.status.is_server_error());
         let failure = if is_away || is_broken { Failure::Unreachable } else { Failure::Refused };
-        let why = match &error {
-            Error::Api(problem) => problem.to_string(),
-            Error::Json(_) => "the authority's answer is no JSON of RFC 8555".to_owned(),
-            other => other.to_string(),
+        let why = match (&error, &refused) {
+            (Error::Api(problem), _) => problem.to_string(),
+            (Error::Json(_), Some(refused)) => refused.of.clone(),
+            (Error::Json(_), None) => "the authority's answer is no JSON of RFC 8555".to_owned(),
+            (other, _) => other.to_string(),
         };
         Self { failure, why: shown(&why), told: refused.and_then(|refused| refused.told) }
     }
@@ -164,13 +166,14 @@ impl HttpClient for Courier {
             let answered = tokio::time::timeout(REQUEST, answered).await;
             let (mut parts, mut body) = answered.map_err(|_| away(format!("no answer within {REQUEST:?}")))??;
             let is_good = !(parts.status.is_client_error() || parts.status.is_server_error());
-            *refused.lock().unwrap_or_else(PoisonError::into_inner) =
-                (!is_good).then(|| Refusal { status: parts.status, told: told(&parts.headers) });
+            let of = format!("{uri}: {}", parts.status);
             if !is_good && !is_problem(&body) {
                 // What stands before the authority may answer in HTML.
-                body = json!({ "detail": format!("{} of {uri}", parts.status) }).to_string().into();
+                body = json!({ "detail": of }).to_string().into();
                 parts.headers.remove(header::CONTENT_LENGTH);
             }
+            *refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                (!is_good).then(|| Refusal { status: parts.status, of, told: told(&parts.headers) });
             let body: Box<dyn instant_acme::BytesBody> = Box::new(body);
             Ok(BytesResponse { parts: Response::from_parts(parts, ()).into_parts().0, body })
         })

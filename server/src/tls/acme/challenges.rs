@@ -93,7 +93,9 @@ fn handshake(name: &str, digest: &[u8]) -> Result<Arc<ServerConfig>, String> {
     };
     let (certificate, key) = certificate().map_err(|e| e.to_string())?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
-    let key = CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).map_err(|e| e.to_string())?;
+    let key = provider.key_provider.load_private_key(key).map_err(|e| e.to_string())?;
+    // Not checked as a pair: the library does not know the extension.
+    let key = CertifiedKey::new(vec![certificate.der().clone()], key);
     let shown: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(key));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
