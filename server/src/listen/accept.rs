@@ -17,7 +17,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Share, introduction::introduced, secure::secure};
+use super::{Share, introduction::introduced, passage, secure::secure};
 use crate::{
     dispatch::Worker,
     limit::{Connections, Permit},
@@ -116,16 +116,24 @@ fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
         return refuse(&wire, origin);
     }
     origin.counts.accepted.inc();
-    match origin.spec().tls {
-        Some(_) => drop(tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit))),
-        None => serve(wire, origin, worker, permit),
+    let spec = origin.spec();
+    if spec.tcp.is_some() {
+        tokio::task::spawn_local(passage::tunnel(connection(wire, origin, worker, permit)));
+    } else if spec.tls.is_some() {
+        tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit));
+    } else {
+        serve(wire, origin, worker, permit);
     }
 }
 
 /// Serves the requests of a connection.
 pub(super) fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) {
-    let connection = Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit);
-    tokio::task::spawn_local(protocol::serve(connection));
+    protocol::serve(connection(wire, origin, worker, permit));
+}
+
+/// From now on it counts as open.
+pub(super) fn connection(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) -> Connection {
+    Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit)
 }
 
 /// Finds out whose a connection is that is passed on to us; one that doesn't say is closed.
@@ -151,9 +159,11 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
 /// One write that can't wait; the client is told, or finds the connection closed.
 fn refuse(wire: &Wire, origin: &Origin) {
     origin.counts.refused.inc();
-    let words = match origin.spec().tls {
-        Some(_) => &Alert::InternalError.record()[..],
-        None => FULL,
+    let spec = origin.spec();
+    let words = match (&spec.tls, &spec.tcp) {
+        (_, Some(_)) => return,
+        (Some(_), None) => &Alert::InternalError.record()[..],
+        (None, None) => FULL,
     };
     let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(words)], None);
 }

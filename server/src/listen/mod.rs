@@ -10,6 +10,7 @@ mod bind;
 mod hello;
 mod inherited;
 mod introduction;
+mod passage;
 mod secure;
 
 pub use accept::{HandedOver, accept};

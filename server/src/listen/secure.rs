@@ -13,8 +13,9 @@ use rustls::{AlertDescription, Error, ServerConfig};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    accept::serve,
+    accept::{connection, serve},
     hello::{LINGER_BYTES, NoHello, hello, let_go, part},
+    passage,
 };
 use crate::{
     dispatch::Worker,
@@ -55,9 +56,10 @@ pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: 
                 serve(wire, &origin, &worker, permit);
             }
         }
-        Secured::Pass(_) => {
-            // TODO: passage
-            part(&wire, &Alert::InternalError.record()).await;
+        Secured::Pass(passage) => {
+            // On a task of its own, so that it does not pay for the state of a handshake.
+            let connection = connection(wire, &origin, &worker, permit);
+            tokio::task::spawn_local(passage::pass(connection, passage, hello));
         }
         Secured::Unknown => {
             let name = hello.server_name.as_deref().unwrap_or("no name");

@@ -3,6 +3,7 @@
 //! **Invariant:** a snapshot never changes; a reload builds another one.
 //! **Invariant:** what outlives a request (a tunnel, a stream) holds a [`Route`], never a snapshot.
 
+mod passage;
 mod secure;
 
 use std::{collections::HashMap, io, sync::Arc};
@@ -15,7 +16,10 @@ use rsp_core::{
 };
 
 use self::secure::Security;
-pub use self::secure::{Opening, Passage, Redirect, Secured, SiteSecurity};
+pub use self::{
+    passage::Passage,
+    secure::{Opening, Redirect, Secured, SiteSecurity},
+};
 use crate::{
     filter::{self, Filter},
     handler::Handler,
@@ -40,6 +44,8 @@ pub struct Snapshot {
     /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
     security: Security,
+    /// Where the connections of listeners go that are tunnels.
+    tunnels: HashMap<Address, Arc<Passage>>,
 }
 
 /// One site.
@@ -149,10 +155,11 @@ impl Snapshot {
             secrets: secrets(config.sites.iter().flat_map(|site| &site.routes)),
             security: None,
         });
+        let tunnels = passage::of_listeners(&config, &mut groups, shared);
         let groups = groups.0.into_values().collect();
         let security = Security::of(&config, config.sites.iter().zip(&sites));
         let (head_limits, everywhere) = (largest(&config), unique(everywhere));
-        Ok(Self { head_limits, groups, nowhere, everywhere, by_listener, security, config })
+        Ok(Self { tunnels, security, head_limits, groups, nowhere, everywhere, by_listener, config })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -179,8 +186,9 @@ impl Snapshot {
         let table = Table::build(vec![(None, pattern, Arc::new(route))]);
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
         let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
-        let (groups, by_listener, security) = (Vec::new(), HashMap::new(), Security::default());
-        Ok(Self { head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, security, config })
+        let (head_limits, groups, by_listener) = (largest(&config), Vec::new(), HashMap::new());
+        let (tunnels, security) = (HashMap::new(), Security::default());
+        Ok(Self { tunnels, security, head_limits, groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.

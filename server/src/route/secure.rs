@@ -6,8 +6,8 @@ use http::HeaderValue;
 use rsp_core::config::{self, Address, Config, Host, TlsVersion};
 use rustls::ServerConfig;
 
-use super::{Groups, Shared, Site, Snapshot};
-use crate::{tls::Identity, upstream::Group};
+use super::{Groups, Passage, Shared, Site, Snapshot};
+use crate::tls::Identity;
 
 /// What a site's config says of TLS.
 pub struct SiteSecurity {
@@ -34,16 +34,6 @@ enum Door {
     None,
     Terminate(Arc<Identity>),
     Pass(Arc<Passage>),
-}
-
-/// Where connections go that are not opened here.
-pub struct Passage {
-    /// The checked options.
-    pub spec: Arc<config::Tunnel>,
-    /// Its running upstream.
-    pub group: Arc<Group>,
-    /// The first host, for log and metrics.
-    pub site: Arc<str>,
 }
 
 /// What becomes of a TLS connection, by the name its client asks for.

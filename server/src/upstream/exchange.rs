@@ -22,6 +22,7 @@ use super::{
     Endpoint, Group, Pools,
     choice::{self, Affinity, Lack},
     connect::connect,
+    dial::said,
     failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
 };
 use crate::{
@@ -233,7 +234,9 @@ fn sender(
 ) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
     if let Some(version) = introduction {
-        proxy_protocol::write(version, outgoing.interim.client().and_then(Wire::ends), &mut head);
+        let client = outgoing.interim.client();
+        let said = client.and_then(Wire::security).map(|known| said(known)).unwrap_or_default();
+        proxy_protocol::write_saying(version, client.and_then(Wire::ends), &said, &mut head);
     }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);
@@ -285,11 +288,7 @@ impl<'a> Flight<'a> {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
             }
-            let mut interim = Vec::with_capacity(256);
-            http1::write_status_line(&mut interim, head.status);
-            http1::write_headers(&mut interim, &head.headers);
-            interim.extend_from_slice(b"\r\n");
-            let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
+            let sent = outgoing.interim.send(head.status, &head.headers, outgoing.write_timeout).await;
             sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
             // While there is always more to read, no wait would find that the time is over.
             if self.deadline.is_some_and(|at| Instant::now() >= at) {
