@@ -323,7 +323,7 @@ fn a_reload_orders_what_is_missing_and_keeps_showing_what_is_there() {
     let mut rsp = scene.start();
     scene.awaits(&rsp, "a.test");
     scene.authority.fails("/new-order", AcmeFault::Slow(Duration::from_secs(2)));
-    rsp.rewrite_config(&CONFIG.replace(r#"site "a.test""#, r#"site "a.test b.test""#));
+    rsp.rewrite_config(&CONFIG.replace(r#"site "a.test""#, r#"site { "a.test", "b.test" }"#));
     assert_eq!(rsp.reload().code, Some(0), "{}", rsp.output());
     assert!(scene.shows(&rsp, "a.test", 0), "while the other one is ordered");
     scene.awaits(&rsp, "b.test");
@@ -366,8 +366,7 @@ fn a_trial_at_another_authority_leaves_the_certificates_of_the_first_alone() {
 #[test]
 fn a_cache_that_can_not_be_written_is_said_at_the_start() {
     let scene = Scene::of(AcmeAuthority::start());
-    fs::write(scene.cache(), "a file").unwrap();
-    let refused = scene.rsp(CONFIG, "http-01").run();
+    let refused = scene.rsp(&CONFIG.replace("$CACHE", "/proc/acme"), "http-01").run();
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("the cache of `acme`"), "{}", refused.stderr);
 }

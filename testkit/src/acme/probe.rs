@@ -11,14 +11,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    version::TLS13,
 };
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const ALPN: &[u8] = b"acme-tls/1";
-/// The DER of `1.3.6.1.5.5.7.1.31`.
+/// RFC 8737 §6.1.
 const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
 
 pub fn http(port: u16, name: &str, token: &str, authorization: &str) -> Result<(), String> {
@@ -40,7 +41,7 @@ pub fn http(port: u16, name: &str, token: &str, authorization: &str) -> Result<(
 pub fn handshake(port: u16, name: &str, authorization: &str) -> Result<(), String> {
     let provider = Arc::new(default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&TLS13])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
@@ -100,7 +101,8 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        let _ = (message, cert, signed);
+        Err(Error::General("only TLS 1.3 is offered".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -109,7 +111,10 @@ impl ServerCertVerifier for Anyone {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        // With the bare key: the library reads no certificate with this critical extension.
+        let (_, cert) = X509Certificate::from_der(cert).map_err(|e| Error::General(e.to_string()))?;
+        let key = SubjectPublicKeyInfoDer::from(cert.public_key().raw);
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -19,6 +19,7 @@ use std::{
 };
 
 use rsp_core::config::{self, Certificates, Config, Host, SiteTls};
+use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 
 use self::{
@@ -131,7 +132,7 @@ impl Acme {
             })
             .collect();
         state.source = Some((Arc::clone(acme), folder));
-        self.0.show(&state);
+        self.0.show_all(&state);
         let is_new = !std::mem::replace(&mut state.is_kept, true);
         drop(state);
         self.0.changed.notify_one();
@@ -160,23 +161,34 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows what is there: for a name whose own order has nothing yet, what was shown before, or what the folder has.
+    /// Shows what is there: for a name whose own order has nothing yet, what was shown before.
     fn show(&self, state: &State) {
-        let mut shown = Shown::default();
-        let mut missing = Vec::new();
-        for order in state.orders.values() {
-            for name in &*order.names {
-                match (&order.certificate, self.issued.of(name)) {
-                    (Some(certificate), _) => drop(shown.by_name.insert(name.clone(), Arc::clone(&certificate.key))),
-                    (None, Some(before)) => drop(shown.by_name.insert(name.clone(), before)),
-                    (None, None) => missing.push(name),
-                }
-            }
-        }
+        self.show_beside(state, BTreeMap::new());
+    }
+
+    /// The same, and for what was never shown what the folder has of other orders, as after a restart with another config.
+    /// That reads all of it.
+    fn show_all(&self, state: &State) {
+        let wanted = state.orders.values().filter(|order| order.certificate.is_none()).flat_map(|order| &*order.names);
+        let missing: Vec<_> = wanted.filter(|name| !self.issued.has(Some(name))).collect();
+        let mut found = BTreeMap::new();
         if let (Some((_, folder)), false) = (&state.source, missing.is_empty()) {
             for certificate in folder.all().filter(|certificate| certificate.validity.holds(now())) {
                 for name in missing.iter().filter(|name| certificate.names.contains(name)) {
-                    shown.by_name.insert((*name).clone(), Arc::clone(&certificate.key));
+                    found.insert((*name).clone(), Arc::clone(&certificate.key));
+                }
+            }
+        }
+        self.show_beside(state, found);
+    }
+
+    fn show_beside(&self, state: &State, mut found: BTreeMap<Box<str>, Arc<CertifiedKey>>) {
+        let mut shown = Shown::default();
+        for order in state.orders.values() {
+            for name in &*order.names {
+                let own = order.certificate.as_ref().map(|certificate| Arc::clone(&certificate.key));
+                if let Some(key) = own.or_else(|| self.issued.of(name)).or_else(|| found.remove(name)) {
+                    shown.by_name.insert(name.clone(), key);
                 }
             }
         }
