@@ -123,7 +123,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rsp_core::config::CertificateFiles;
+    use rsp_core::config::{CertificateFiles, Certificates};
     use testkit::Authority;
 
     use super::*;
@@ -132,12 +132,12 @@ mod tests {
     fn looks_at_many_files_take_turns_and_leave_none_out() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = Authority::new().sign(&["a.test"]).write(folder.path(), "a");
-        let identities = Identities::new().unwrap();
+        let identities = Identities::new(&Arc::default()).unwrap();
         let one = CertificateFiles { cert, key, ocsp: None };
         let identity = |count: usize| {
             let certificates = Certificates::Files(vec![one.clone(); count]);
             let terms = Terminate { certificates, client_ca: None, min: None, ciphers: Vec::new() };
-            identities.of(&Arc::new(terms), &[]).unwrap()
+            identities.of(&Arc::new(terms)).unwrap()
         };
         let all: Vec<_> = [1, 2000, 40, 2, 3].map(identity).into();
         let mut rest: Vec<_> = all.iter().map(Arc::downgrade).collect();

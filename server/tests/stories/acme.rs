@@ -337,6 +337,23 @@ fn a_reload_orders_what_is_missing_and_keeps_showing_what_is_there() {
 }
 
 #[test]
+fn a_config_without_certificates_of_an_authority_stops_the_asking_and_one_with_them_begins_it_again() {
+    let mut scene = Scene::of(AcmeAuthority::new());
+    let mut rsp = scene.start();
+    eventually(SOON, || status(&rsp)["certificates"][0]["state"] == "failing");
+    rsp.rewrite_config(r#"listen "127.0.0.1:$PORT" site "*" (reply(200, "plain"))"#);
+    assert_eq!(rsp.reload().code, Some(0), "{}", rsp.output());
+    assert_eq!(status(&rsp)["certificates"], serde_json::json!([]));
+    scene.authority.open();
+    // A second one finds the thread without anything to do.
+    assert_eq!(rsp.reload().code, Some(0), "{}", rsp.output());
+    assert_eq!(scene.authority.requests(), [""; 0]);
+    rsp.rewrite_config(CONFIG);
+    assert_eq!(rsp.reload().code, Some(0), "{}", rsp.output());
+    scene.awaits(&rsp, "a.test");
+}
+
+#[test]
 fn a_broken_file_of_the_cache_is_ordered_again() {
     let scene = Scene::of(AcmeAuthority::start());
     let mut rsp = scene.start();

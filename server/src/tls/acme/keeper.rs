@@ -47,12 +47,10 @@ async fn keep(shared: &Shared) {
     let mut rest = Rest::default();
     loop {
         let changed = shared.changed.notified();
-        let (at, errand) = match shared.lock().next() {
-            Some(next) => next,
-            None => {
-                changed.await;
-                continue;
-            }
+        let next = shared.lock().next();
+        let Some((at, errand)) = next else {
+            changed.await;
+            continue;
         };
         let wait = at.max(rest.until).saturating_sub(now());
         if !wait.is_zero() {
