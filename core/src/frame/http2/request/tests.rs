@@ -1,3 +1,5 @@
+//! Requests as clients send them, rule by rule; sections are of RFC 9113.
+
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { head: 16 << 10, headers: 100, uri: 8 << 10 };
