@@ -16,6 +16,7 @@ mod group;
 mod pools;
 mod probe;
 mod resolve;
+mod secured;
 mod sticky;
 
 pub use choice::Affinity;
