@@ -1,6 +1,6 @@
 //! A connection to a group for a conversation in whatever language: which endpoint, and what a failure means.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::Method;
 use rsp_core::{
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Affinity, Group, Outgoing,
     choice::{self, Lack},
-    connect::connect,
+    connect::{Introduction, connect},
     failed::not_connected,
 };
 use crate::{
@@ -62,8 +62,11 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
         let group = live.as_ref().unwrap_or(group);
         let endpoint = &group.endpoints[index];
         let started = Instant::now();
-        let connected = connect(endpoint, group.spec.connect_timeout).await;
-        let failed = match connected.and_then(|wire| introduced(wire, group, request)) {
+        let introduction = group.spec.proxy_protocol.map(|version| (version, ends(request)));
+        let connected = connect(endpoint, introduction, group.spec.connect_timeout).await;
+        // By TLS it was said already.
+        let introduction = introduction.filter(|_| endpoint.tls.is_none());
+        let failed = match connected.and_then(|wire| introduced(wire, introduction)) {
             Ok(wire) => {
                 group.counts.opened.inc();
                 // It has no end that would say so.
@@ -91,15 +94,19 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
 }
 
 /// The same once it was told whose it is, where the group wants to know.
-fn introduced(wire: Rc<Wire>, group: &Group, request: &Request) -> io::Result<Rc<Wire>> {
-    let Some(version) = group.spec.proxy_protocol else { return Ok(wire) };
+fn introduced(wire: Rc<Wire>, introduction: Option<Introduction>) -> io::Result<Rc<Wire>> {
+    let Some((version, ends)) = introduction else { return Ok(wire) };
     let mut header = Vec::new();
-    proxy_protocol::write(version, request.interim.client().and_then(Wire::ends), &mut header);
+    proxy_protocol::write(version, ends, &mut header);
     // A connection on which nothing was written has room for it.
     match wire.write_now(&header)? == header.len() {
         true => Ok(wire),
         false => Err(io::ErrorKind::WriteZero.into()),
     }
+}
+
+fn ends(request: &Request) -> Option<(SocketAddr, SocketAddr)> {
+    request.interim.client().and_then(Wire::ends)
 }
 
 /// What a choice goes by; nothing of it is sent.

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -23,6 +24,8 @@ use super::{
     choice::{self, Affinity, Lack},
     connect::connect,
     failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
+    http2,
+    interim::{INTERIMS_MAX, pass_on},
 };
 use crate::{
     error::{Fault, Kind},
@@ -34,9 +37,6 @@ use crate::{
 
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
 const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
-
-/// 1xx answers before the final one; real servers send one or two.
-const INTERIMS_MAX: usize = 64;
 
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
@@ -148,13 +148,19 @@ impl Pools {
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
-        let mut attempt = self.attempt((group, index, held), &idle, idle.take().await, outgoing).await;
-        if let Err(Failed { retry: Retryable::Afresh, held, .. }) = &mut attempt
-            && let Some(held) = held.take()
-        {
-            attempt = self.attempt((group, index, held), &idle, None, outgoing).await;
-        }
+        let mut attempt = if group.spec.http2 && outgoing.fastcgi.is_none() {
+            Box::pin(http2::ask(self, (group, index, held), outgoing)).await
+        } else {
+            let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
+            let given = idle.take().await.map(Given::Idle);
+            let mut attempt = self.attempt((group, index, held), &idle, given, outgoing).await;
+            if let Err(Failed { retry: Retryable::Afresh, held, .. }) = &mut attempt
+                && let Some(held) = held.take()
+            {
+                attempt = self.attempt((group, index, held), &idle, None, outgoing).await;
+            }
+            attempt
+        };
         if let Err(failed) = &mut attempt {
             failed.held = None;
             if let Some(outcome) = failed.outcome {
@@ -167,27 +173,33 @@ impl Pools {
     }
 
     /// One connection. A good answer ends a row of failures at its own end, not before: it may break off.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         (group, index, held): (&Arc<Group>, usize, InFlight),
         idle: &Rc<IdleSet>,
-        reused: Option<Rc<Wire>>,
+        given: Option<Given>,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let is_reused = reused.is_some();
-        let wire = match reused {
-            Some(wire) => {
+        let is_reused = matches!(given, Some(Given::Idle(_)));
+        let introduction = group.spec.proxy_protocol;
+        let wire = match given {
+            Some(Given::Idle(wire)) => {
                 group.counts.reused.inc();
                 wire
             }
+            Some(Given::Fresh(wire)) => {
+                group.counts.opened.inc();
+                wire
+            }
             None => {
-                let wire = connect(endpoint, group.spec.connect_timeout).await.map_err(not_connected)?;
+                let introduction = introduction.map(|version| (version, ends(outgoing)));
+                let connected = connect(endpoint, introduction, group.spec.connect_timeout).await;
+                let wire = connected.map_err(not_connected)?;
                 group.counts.opened.inc();
                 wire
             }
         };
-        let introduction = group.spec.proxy_protocol;
         let (sender, records) = sender(&wire, (endpoint, introduction), outgoing);
         let started = if is_reused { outgoing.now } else { Instant::now() };
         let mut flight = Flight::new(&wire, sender, records, started);
@@ -225,6 +237,19 @@ impl Pools {
     }
 }
 
+/// A connection that is there already.
+pub(super) enum Given {
+    /// Kept since its last answer.
+    Idle(Rc<Wire>),
+    /// Nothing was said on it yet.
+    Fresh(Rc<Wire>),
+}
+
+/// The ends of the client's connection.
+pub(super) fn ends(outgoing: &Outgoing<'_>) -> Option<(SocketAddr, SocketAddr)> {
+    outgoing.interim.client().and_then(Wire::ends)
+}
+
 /// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
 fn sender(
     wire: &Rc<Wire>,
@@ -232,8 +257,9 @@ fn sender(
     outgoing: &mut Outgoing<'_>,
 ) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
-    if let Some(version) = introduction {
-        proxy_protocol::write(version, outgoing.interim.client().and_then(Wire::ends), &mut head);
+    // By TLS it was said already.
+    if let Some(version) = introduction.filter(|_| endpoint.tls.is_none()) {
+        proxy_protocol::write(version, ends(outgoing), &mut head);
     }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);
@@ -285,12 +311,7 @@ impl<'a> Flight<'a> {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
             }
-            let mut interim = Vec::with_capacity(256);
-            http1::write_status_line(&mut interim, head.status);
-            http1::write_headers(&mut interim, &head.headers);
-            interim.extend_from_slice(b"\r\n");
-            let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
-            sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
+            pass_on(outgoing, head.status, &head.headers).await?;
             // While there is always more to read, no wait would find that the time is over.
             if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(Fault::new(Kind::UpstreamSlow, "interim answers only, and no response head in time"));

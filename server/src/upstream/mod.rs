@@ -13,6 +13,8 @@ mod exchange;
 mod failed;
 mod follow;
 mod group;
+mod http2;
+mod interim;
 mod pools;
 mod probe;
 mod resolve;

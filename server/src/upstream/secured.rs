@@ -1,11 +1,14 @@
 //! TLS to an endpoint: as whom it must show itself, and the handshake.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{future::poll_fn, io, net::IpAddr, sync::Arc};
 
 use rsp_core::config::{EndpointAddress, UpstreamTls};
 use rustls::pki_types::ServerName;
 
-use crate::tls::Trust;
+use crate::{
+    stream::{Secure, Security, Socket},
+    tls::{Trust, untrusted},
+};
 
 /// How TLS is begun, or why it can't be.
 pub type Trusted = Result<Arc<Trust>, Arc<str>>;
@@ -24,6 +27,32 @@ impl Secured {
         let parsed = ServerName::try_from(name.trim_end_matches('.')).map(|name| name.to_owned());
         let name = parsed.map_err(|_| Arc::from(format!("\"{name}\" can't be the name in a certificate")));
         Self { trust: trust.clone(), name }
+    }
+}
+
+impl Secured {
+    /// Speaks TLS from now on, with an endpoint that is whom it must be.
+    ///
+    /// # Errors
+    /// Who is not trusted and why, or what stood in the way.
+    pub(super) async fn handshake(
+        &self,
+        socket: Socket,
+        address: &EndpointAddress,
+        http2: bool,
+    ) -> io::Result<(Socket, Security)> {
+        let wrong = |why: &Arc<str>| io::Error::other(why.to_string());
+        let trust = self.trust.as_ref().map_err(wrong)?;
+        let name = self.name.as_ref().map_err(wrong)?;
+        let config = if http2 { &trust.http2 } else { &trust.plain };
+        let mut secure = Secure::connect(socket, Arc::clone(config), name.clone())?;
+        let agreed = poll_fn(|cx| secure.poll_handshake(cx)).await;
+        agreed.map_err(|e| match untrusted(&e, &address.to_string()) {
+            Some(why) => io::Error::new(io::ErrorKind::InvalidData, why),
+            None => e,
+        })?;
+        //STUB
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -1,0 +1,152 @@
+//! One request to an endpoint of HTTP/2, with what makes the same again allowed.
+
+use std::{io, rc::Rc, sync::Arc};
+
+use h2::RecvStream;
+use rsp_core::{
+    balance::{InFlight, Outcome},
+    frame::http1::{Framing, ResponseHead},
+};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Group, Outgoing, Pools,
+        exchange::{Given, ends},
+        failed::{Failed, Retryable, classify, is_good, not_connected},
+    },
+    Connection, Line,
+    flight::{self, Flight, Stopped},
+};
+use crate::{
+    error::{Fault, Kind},
+    message::{Answered, Body, Response, StreamBody, StreamLease},
+};
+
+/// A place on an endpoint.
+type Held<'a> = (&'a Arc<Group>, usize, InFlight);
+
+/// Sends a request to an endpoint and awaits the head of the answer; once more on another connection where the peer did not
+/// look at it.
+pub async fn ask(
+    pools: &Pools,
+    (group, index, held): Held<'_>,
+    outgoing: &mut Outgoing<'_>,
+) -> Result<Box<Response>, Failed> {
+    let mut failed = match once(pools, (group, index, held), outgoing).await {
+        Err(failed) if failed.retry == Retryable::Afresh => failed,
+        other => return other,
+    };
+    let Some(held) = failed.held.take() else { return Err(failed) };
+    let again = once(pools, (group, index, held), outgoing).await;
+    again.map_err(|failed| match failed.retry {
+        Retryable::Afresh => Failed { retry: Retryable::Elsewhere, ..failed },
+        _ => failed,
+    })
+}
+
+async fn once(
+    pools: &Pools,
+    (group, index, held): Held<'_>,
+    outgoing: &mut Outgoing<'_>,
+) -> Result<Box<Response>, Failed> {
+    let endpoint = &group.endpoints[index];
+    let timeout = group.spec.connect_timeout;
+    let lines = pools.lines(group, endpoint);
+    let line = match group.spec.proxy_protocol {
+        None => lines.line(endpoint, timeout).await,
+        // A connection that begins with a client is that client's.
+        Some(version) => lines.connect(endpoint, Some((version, ends(outgoing))), timeout).await,
+    };
+    match line {
+        Ok(Line::Stream(connection, is_reused)) => {
+            let counts = &group.counts;
+            if is_reused {
+                counts.reused.inc()
+            } else {
+                counts.opened.inc()
+            };
+            on_stream((&connection, is_reused), (group, index, held), outgoing).await
+        }
+        Ok(Line::Http1(opened)) => {
+            let idle = pools.idle(group, endpoint, false);
+            let given = match opened {
+                Some(opened) => Some(Given::Fresh(opened.wire())),
+                None => idle.take().await.map(Given::Idle),
+            };
+            pools.attempt((group, index, held), &idle, given, outgoing).await
+        }
+        Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+            let fault = Fault::new(Kind::Full, format!("every stream to it is in use; {e} in {timeout:?}"));
+            Err(Failed { fault, outcome: None, retry: Retryable::Elsewhere, held: None })
+        }
+        Err(e) => Err(not_connected(e)),
+    }
+}
+
+async fn on_stream(
+    (connection, is_reused): (&Rc<Connection>, bool),
+    (group, index, held): Held<'_>,
+    outgoing: &mut Outgoing<'_>,
+) -> Result<Box<Response>, Failed> {
+    let endpoint = &group.endpoints[index];
+    let never = |fault| Failed { fault, outcome: None, retry: Retryable::Never, held: None };
+    let (request, _) = flight::request(endpoint, outgoing).map_err(never)?;
+    let started = Instant::now();
+    let mut flight = match Flight::begin(connection, request, outgoing) {
+        Ok(flight) => flight,
+        Err(stopped) => return Err(failed(stopped, held, true)),
+    };
+    match flight.answer(outgoing).await {
+        Ok(answer) => {
+            let at = Instant::now();
+            let good = is_good(&answer.0, at - started, group);
+            if !good || group.queues() {
+                group.note(index, if good { Outcome::Ok } else { Outcome::BadAnswer }, at);
+            }
+            let (sending, place) = flight.into_parts();
+            let lease = StreamLease { sending, good, in_flight: held, place: Some(place) };
+            let mut response = respond(answer, lease, outgoing);
+            response.upstream = Some(Answered { by: Arc::clone(&endpoint.names), took: at - started });
+            Ok(response)
+        }
+        Err(stopped) => {
+            let (body, sent) = flight.into_body();
+            let is_whole = body.is_some() || matches!(outgoing.framing, Framing::Empty | Framing::Length(0));
+            outgoing.body = body.unwrap_or(Body::Empty);
+            let is_untouched = is_whole && sent == 0;
+            if stopped.unseen {
+                return Err(failed(stopped, held, is_untouched));
+            }
+            let repeatable = is_untouched && outgoing.method.is_idempotent();
+            let idle_ended = is_reused && stopped.broke;
+            Err(Failed { held: Some(held), ..classify(stopped.fault, repeatable, idle_ended) })
+        }
+    }
+}
+
+/// What the peer did not look at is no failure of its, and free to be sent again as long as all of it is here.
+fn failed(stopped: Stopped, held: InFlight, is_untouched: bool) -> Failed {
+    let retry = if is_untouched { Retryable::Afresh } else { Retryable::Never };
+    Failed { fault: stopped.fault, outcome: None, retry, held: Some(held) }
+}
+
+/// Makes a response of a head and of the stream on which its body comes.
+fn respond((head, stream): (ResponseHead, RecvStream), lease: StreamLease, outgoing: &Outgoing<'_>) -> Box<Response> {
+    let mut response = Box::new(Response::new(head.status, Body::Empty));
+    response.headers = head.headers;
+    response.via = Some(head.version);
+    response.stated_length = head.content_length;
+    let length = match head.framing {
+        Framing::Length(length) => Some(length),
+        _ => None,
+    };
+    if stream.is_end_stream() && lease.sending.is_none() {
+        if lease.good {
+            lease.in_flight.succeed();
+        }
+        return response;
+    }
+    response.body = Body::Stream(Box::new(StreamBody::response(stream, length, outgoing.body_timeout, lease)));
+    response
+}
