@@ -80,7 +80,7 @@ pub async fn open(
     timeout: Duration,
 ) -> io::Result<Opened> {
     let opening = async {
-        let (socket, peer) = connect_any(endpoint, timeout).await?;
+        let (mut socket, peer) = connect_any(endpoint, timeout).await?;
         if let Some((version, ends)) = introduction {
             let mut header = Vec::new();
             proxy_protocol::write(version, ends, &mut header);

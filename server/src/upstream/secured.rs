@@ -51,8 +51,8 @@ impl Secured {
             Some(why) => io::Error::new(io::ErrorKind::InvalidData, why),
             None => e,
         })?;
-        //STUB
-        Err(io::ErrorKind::Unsupported.into())
+        let security = secure.security();
+        Ok((Socket::Tls(Box::new(secure)), security))
     }
 }
 
