@@ -185,7 +185,7 @@ fn words(e: &rustls::Error) -> String {
         Wrong::NotValidForName => "it is for another name".to_owned(),
         Wrong::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
-            let presented: Vec<_> = presented.iter().take(4).map(String::as_str).collect();
+            let presented: Vec<_> = presented.iter().take(4).map(|name| bare(name)).collect();
             format!("it is for another name than {expected}: {}", presented.join(", "))
         }
         Wrong::Revoked => "it was revoked".to_owned(),
@@ -196,6 +196,12 @@ fn words(e: &rustls::Error) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// A name as the library shows it, `DnsName("app")`, without its kind.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// `verify = false`: believes whoever has the key of the certificate that it shows.

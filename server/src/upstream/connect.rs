@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rsp_core::{
-    config::{EndpointAddress, ProxyProtocol},
-    frame::proxy_protocol,
-};
+use rsp_core::config::EndpointAddress;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Endpoint;
@@ -34,9 +31,6 @@ struct Known {
     refreshing: bool,
 }
 
-/// Whose a connection is, for an endpoint that wants to be told.
-pub type Introduction = (ProxyProtocol, Option<(SocketAddr, SocketAddr)>);
-
 /// A connection before anything was said on it, a TLS handshake excepted.
 pub struct Opened {
     pub socket: Socket,
@@ -56,12 +50,8 @@ impl Opened {
 }
 
 /// Connects within `timeout`, trying each address of the name in turn; each gets an equal share of the time. Where the
-/// endpoint has TLS, the introduction goes before it; else it is the caller's to write.
-pub async fn connect(
-    endpoint: &Arc<Endpoint>,
-    introduction: Option<Introduction>,
-    timeout: Duration,
-) -> io::Result<Rc<Wire>> {
+/// endpoint has TLS, the introduction goes before it; else it is the caller's to write, with what it says next.
+pub async fn connect(endpoint: &Arc<Endpoint>, introduction: &[u8], timeout: Duration) -> io::Result<Rc<Wire>> {
     if endpoint.tls.is_some() {
         // Boxed, as a handshake is large and most endpoints have none.
         return Ok(Box::pin(open(endpoint, introduction, false, timeout)).await?.wire());
@@ -73,21 +63,12 @@ pub async fn connect(
 }
 
 /// Connects, introduces and secures within `timeout`. `http2`: whether HTTP/2 is offered by ALPN.
-pub async fn open(
-    endpoint: &Arc<Endpoint>,
-    introduction: Option<Introduction>,
-    http2: bool,
-    timeout: Duration,
-) -> io::Result<Opened> {
+pub async fn open(endpoint: &Arc<Endpoint>, introduction: &[u8], http2: bool, timeout: Duration) -> io::Result<Opened> {
     let opening = async {
         let (mut socket, peer) = connect_any(endpoint, timeout).await?;
-        if let Some((version, ends)) = introduction {
-            let mut header = Vec::new();
-            proxy_protocol::write(version, ends, &mut header);
-            // A connection on which nothing was written has room for it.
-            if socket.write_now(&header)? != header.len() {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
+        // A connection on which nothing was written has room for it.
+        if !introduction.is_empty() && socket.write_now(introduction)? != introduction.len() {
+            return Err(io::ErrorKind::WriteZero.into());
         }
         let Some(tls) = &endpoint.tls else { return Ok(Opened { socket, peer, security: None }) };
         let (socket, security) = tls.handshake(socket, &endpoint.address, http2).await?;

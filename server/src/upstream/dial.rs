@@ -1,24 +1,27 @@
 //! A connection to a group for a conversation in whatever language: which endpoint, and what a failure means.
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use http::Method;
 use rsp_core::{
     balance::{InFlight, Outcome, Tried},
-    frame::{http1::Framing, proxy_protocol},
+    frame::{
+        http1::Framing,
+        proxy_protocol::{self, Said, SaidTls},
+    },
 };
 use tokio::time::Instant;
 
 use super::{
     Affinity, Group, Outgoing,
     choice::{self, Lack},
-    connect::{Introduction, connect},
+    connect::connect,
     failed::not_connected,
 };
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Request},
-    stream::Wire,
+    message::{Answered, Body, Interim, Request, RequestId},
+    stream::{Security, Wire},
 };
 
 /// A connection of its own.
@@ -31,13 +34,49 @@ pub struct Dialled {
     pub answered: Answered,
 }
 
+/// Whom a connection is for.
+pub struct Caller<'a> {
+    /// The client's connection: it is watched while there is no endpoint, and the PROXY protocol tells its ends.
+    pub interim: Interim,
+    /// What the PROXY protocol tells beside them.
+    pub said: Said<'a>,
+    /// For random choices.
+    pub seed: u64,
+    /// Since when it is here.
+    pub received: Instant,
+}
+
+impl<'a> Caller<'a> {
+    /// Whoever sent a request.
+    pub fn of(request: &'a Request) -> Self {
+        let said = request.security.as_deref().map(said).unwrap_or_default();
+        Self { interim: request.interim.clone(), said, seed: request.id.seed(), received: request.received }
+    }
+
+    /// Whoever is at the other end of a connection of which nothing is read here.
+    pub fn at(wire: &Rc<Wire>, said: Said<'a>) -> Self {
+        let (seed, received) = (RequestId::next().seed(), Instant::now());
+        Self { interim: Interim::Never(Rc::clone(wire)), said, seed, received }
+    }
+}
+
+/// What endpoints are told of TLS that ended here.
+pub fn said(security: &Security) -> Said<'_> {
+    let alpn: Option<&[u8]> = if security.http2 { Some(b"h2") } else { None };
+    Said {
+        authority: security.server_name.as_deref(),
+        alpn: alpn.map(Into::into),
+        tls: Some(SaidTls { version: security.version, subject: security.subject.as_deref() }),
+    }
+}
+
 /// Connects to one of the group's endpoints, another one where that fails: nothing was said yet, so that an attempt costs
 /// nothing of the budget of retries.
 ///
 /// # Errors
 /// `UpstreamDead`, `UpstreamSlow` or `Full`.
-pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Affinity>>) -> Result<Dialled, Fault> {
-    let mut outgoing = wish(group, request, affinity);
+pub async fn dial(group: &Arc<Group>, caller: &Caller<'_>, affinity: Option<Box<Affinity>>) -> Result<Dialled, Fault> {
+    let mut outgoing = wish(group, caller, affinity);
     let mut live = group.live();
     let mut tried = Tried::default();
     let (mut tries, mut waits) = (0, None);
@@ -62,11 +101,13 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
         let group = live.as_ref().unwrap_or(group);
         let endpoint = &group.endpoints[index];
         let started = Instant::now();
-        let introduction = group.spec.proxy_protocol.map(|version| (version, ends(request)));
-        let connected = connect(endpoint, introduction, group.spec.connect_timeout).await;
-        // By TLS it was said already.
-        let introduction = introduction.filter(|_| endpoint.tls.is_none());
-        let failed = match connected.and_then(|wire| introduced(wire, introduction)) {
+        let introduction = introduction(group, caller);
+        let (by_tls, by_us) = match endpoint.tls {
+            Some(_) => (&introduction[..], &[][..]),
+            None => (&[][..], &introduction[..]),
+        };
+        let connected = connect(endpoint, by_tls, group.spec.connect_timeout).await;
+        let failed = match connected.and_then(|wire| introduced(wire, by_us)) {
             Ok(wire) => {
                 group.counts.opened.inc();
                 // It has no end that would say so.
@@ -94,23 +135,29 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
 }
 
 /// The same once it was told whose it is, where the group wants to know.
-fn introduced(wire: Rc<Wire>, introduction: Option<Introduction>) -> io::Result<Rc<Wire>> {
-    let Some((version, ends)) = introduction else { return Ok(wire) };
-    let mut header = Vec::new();
-    proxy_protocol::write(version, ends, &mut header);
+fn introduced(wire: Rc<Wire>, introduction: &[u8]) -> io::Result<Rc<Wire>> {
+    if introduction.is_empty() {
+        return Ok(wire);
+    }
     // A connection on which nothing was written has room for it.
-    match wire.write_now(&header)? == header.len() {
+    match wire.write_now(introduction)? == introduction.len() {
         true => Ok(wire),
         false => Err(io::ErrorKind::WriteZero.into()),
     }
 }
 
-fn ends(request: &Request) -> Option<(SocketAddr, SocketAddr)> {
-    request.interim.client().and_then(Wire::ends)
+/// What the group wants to be told first; mostly nothing.
+fn introduction(group: &Group, caller: &Caller<'_>) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(version) = group.spec.proxy_protocol {
+        let ends = caller.interim.client().and_then(Wire::ends);
+        proxy_protocol::write_saying(version, ends, &caller.said, &mut header);
+    }
+    header
 }
 
 /// What a choice goes by; nothing of it is sent.
-fn wish<'a>(group: &Group, request: &Request, affinity: Option<Box<Affinity>>) -> Outgoing<'a> {
+fn wish<'a>(group: &Group, caller: &Caller<'_>, affinity: Option<Box<Affinity>>) -> Outgoing<'a> {
     Outgoing {
         render: &|_, _| {},
         method: &Method::GET,
@@ -124,9 +171,9 @@ fn wish<'a>(group: &Group, request: &Request, affinity: Option<Box<Affinity>>) -
         capacity: 0,
         retry: group.spec.retry,
         silence: None,
-        interim: request.interim.clone(),
-        seed: request.id.seed(),
+        interim: caller.interim.clone(),
+        seed: caller.seed,
         affinity,
-        now: request.received,
+        now: caller.received,
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -23,6 +22,7 @@ use super::{
     Endpoint, Group, Pools,
     choice::{self, Affinity, Lack},
     connect::connect,
+    dial::said,
     failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
     http2,
     interim::{INTERIMS_MAX, pass_on},
@@ -193,8 +193,11 @@ impl Pools {
                 wire
             }
             None => {
-                let introduction = introduction.map(|version| (version, ends(outgoing)));
-                let connected = connect(endpoint, introduction, group.spec.connect_timeout).await;
+                let mut first = Vec::new();
+                if endpoint.tls.is_some() {
+                    introduce(introduction, outgoing, &mut first);
+                }
+                let connected = connect(endpoint, &first, group.spec.connect_timeout).await;
                 let wire = connected.map_err(not_connected)?;
                 group.counts.opened.inc();
                 wire
@@ -245,9 +248,12 @@ pub(super) enum Given {
     Fresh(Rc<Wire>),
 }
 
-/// The ends of the client's connection.
-pub(super) fn ends(outgoing: &Outgoing<'_>) -> Option<(SocketAddr, SocketAddr)> {
-    outgoing.interim.client().and_then(Wire::ends)
+/// Appends what an endpoint wants to be told of the client, before anything else.
+pub(super) fn introduce(introduction: Option<ProxyProtocol>, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    let Some(version) = introduction else { return };
+    let client = outgoing.interim.client();
+    let said = client.and_then(Wire::security).map(|known| said(known)).unwrap_or_default();
+    proxy_protocol::write_saying(version, client.and_then(Wire::ends), &said, out);
 }
 
 /// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
@@ -258,8 +264,8 @@ fn sender(
 ) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
     // By TLS it was said already.
-    if let Some(version) = introduction.filter(|_| endpoint.tls.is_none()) {
-        proxy_protocol::write(version, ends(outgoing), &mut head);
+    if endpoint.tls.is_none() {
+        introduce(introduction, outgoing, &mut head);
     }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);

@@ -139,7 +139,7 @@ fn hear(group: &Group, endpoint: &Endpoint, probe: &config::Probe, found: Result
 
 /// One probe; the error says what was wrong.
 async fn ask(group: &Group, endpoint: &Arc<Endpoint>, probe: &config::Probe) -> Result<(), String> {
-    let wire = connect(endpoint, None, probe.timeout).await.map_err(|e| format!("connect: {e}"))?;
+    let wire = connect(endpoint, &[], probe.timeout).await.map_err(|e| format!("connect: {e}"))?;
     match &probe.ask {
         None => Ok(()),
         Some(request) => {

@@ -47,7 +47,11 @@ impl Secured {
         let config = if http2 { &trust.http2 } else { &trust.plain };
         let mut secure = Secure::connect(socket, Arc::clone(config), name.clone())?;
         let agreed = poll_fn(|cx| secure.poll_handshake(cx)).await;
-        agreed.map_err(|e| match untrusted(&e, &address.to_string()) {
+        let asked = match address {
+            EndpointAddress::Found(name, _) => name,
+            other => other,
+        };
+        agreed.map_err(|e| match untrusted(&e, &asked.to_string()) {
             Some(why) => io::Error::new(io::ErrorKind::InvalidData, why),
             None => e,
         })?;

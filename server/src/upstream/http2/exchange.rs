@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Group, Outgoing, Pools,
-        exchange::{Given, ends},
+        exchange::{Given, introduce},
         failed::{Failed, Retryable, classify, is_good, not_connected},
     },
     Connection, Line,
@@ -56,7 +56,11 @@ async fn once(
     let line = match group.spec.proxy_protocol {
         None => lines.line(endpoint, timeout).await,
         // A connection that begins with a client is that client's.
-        Some(version) => lines.connect(endpoint, Some((version, ends(outgoing))), timeout).await,
+        introduction @ Some(_) => {
+            let mut first = Vec::new();
+            introduce(introduction, outgoing, &mut first);
+            lines.connect(endpoint, &first, timeout).await
+        }
     };
     match line {
         Ok(Line::Stream(connection, is_reused)) => {

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, oneshot};
 pub(super) use self::{connection::Connection, exchange::ask};
 use super::{
     Endpoint,
-    connect::{Introduction, Opened, open},
+    connect::{Opened, open},
 };
 
 /// Connections of one worker to one endpoint: with so many, a thousand requests are in flight there.
@@ -112,7 +112,7 @@ impl Lines {
 
     async fn open(&self, endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<Line> {
         let opening = Opening(self);
-        let line = self.connect(endpoint, None, timeout).await;
+        let line = self.connect(endpoint, &[], timeout).await;
         if let Ok(Line::Stream(connection, _)) = &line {
             self.open.borrow_mut().push(Rc::clone(connection));
         }
@@ -122,12 +122,7 @@ impl Lines {
     }
 
     /// A connection that is nobody else's.
-    pub async fn connect(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        introduction: Option<Introduction>,
-        timeout: Duration,
-    ) -> io::Result<Line> {
+    pub async fn connect(&self, endpoint: &Arc<Endpoint>, introduction: &[u8], timeout: Duration) -> io::Result<Line> {
         let began = tokio::time::Instant::now();
         let opened = open(endpoint, introduction, true, timeout).await?;
         // Without TLS both ends know what they speak.
