@@ -26,20 +26,24 @@ use crate::{
 /// A place on an endpoint.
 type Held<'a> = (&'a Arc<Group>, usize, InFlight);
 
-/// Sends a request to an endpoint and awaits the head of the answer; once more on another connection where the peer did not
+/// How often a request is sent again that the endpoint did not look at: connections that end just now come in rows.
+const UNSEEN_MAX: usize = 3;
+
+/// Sends a request to an endpoint and awaits the head of the answer; again, on another connection, where the peer did not
 /// look at it.
 pub async fn ask(
     pools: &Pools,
-    (group, index, held): Held<'_>,
+    (group, index, mut held): Held<'_>,
     outgoing: &mut Outgoing<'_>,
 ) -> Result<Box<Response>, Failed> {
-    let mut failed = match once(pools, (group, index, held), outgoing).await {
-        Err(failed) if failed.retry == Retryable::Afresh => failed,
-        other => return other,
-    };
-    let Some(held) = failed.held.take() else { return Err(failed) };
-    let again = once(pools, (group, index, held), outgoing).await;
-    again.map_err(|failed| match failed.retry {
+    for _ in 0..UNSEEN_MAX {
+        match once(pools, (group, index, held), outgoing).await {
+            Err(Failed { retry: Retryable::Afresh, held: Some(still), .. }) => held = still,
+            other => return other,
+        }
+    }
+    let last = once(pools, (group, index, held), outgoing).await;
+    last.map_err(|failed| match failed.retry {
         Retryable::Afresh => Failed { retry: Retryable::Elsewhere, ..failed },
         _ => failed,
     })
@@ -59,7 +63,7 @@ async fn once(
         introduction @ Some(_) => {
             let mut first = Vec::new();
             introduce(introduction, outgoing, &mut first);
-            lines.connect(endpoint, &first, timeout).await
+            Line::of_its_own(endpoint, &first, timeout).await
         }
     };
     match line {

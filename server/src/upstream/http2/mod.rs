@@ -18,7 +18,11 @@ use std::{
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, oneshot};
 
-pub(super) use self::{connection::Connection, exchange::ask};
+pub(super) use self::{
+    connection::Connection,
+    exchange::ask,
+    flight::{Flight, request},
+};
 use super::{
     Endpoint,
     connect::{Opened, open},
@@ -112,28 +116,13 @@ impl Lines {
 
     async fn open(&self, endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<Line> {
         let opening = Opening(self);
-        let line = self.connect(endpoint, &[], timeout).await;
+        let line = Line::begin(endpoint, &[], timeout, &self.freed).await;
         if let Ok(Line::Stream(connection, _)) = &line {
             self.open.borrow_mut().push(Rc::clone(connection));
         }
         self.speaks_http1.set(matches!(line, Ok(Line::Http1(_))));
         opening.tell(&line.as_ref().map(|_| ()).map_err(Failure::of));
         line
-    }
-
-    /// A connection that is nobody else's.
-    pub async fn connect(&self, endpoint: &Arc<Endpoint>, introduction: &[u8], timeout: Duration) -> io::Result<Line> {
-        let began = tokio::time::Instant::now();
-        let opened = open(endpoint, introduction, true, timeout).await?;
-        // Without TLS both ends know what they speak.
-        if opened.security.as_ref().is_some_and(|security| !security.http2) {
-            return Ok(Line::Http1(Some(opened)));
-        }
-        let left = timeout.saturating_sub(began.elapsed());
-        let connection = Connection::begin(opened.socket, endpoint, &self.freed);
-        let connection = tokio::time::timeout(left, connection).await;
-        let connection = connection.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        Ok(Line::Stream(Rc::new(connection), false))
     }
 
     /// The first one with room, so that those that are not needed become idle; ended ones are dropped on the way.
@@ -163,6 +152,26 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         self.count(0);
+    }
+}
+
+impl Line {
+    /// A connection that is nobody else's, and begins with this.
+    pub async fn of_its_own(endpoint: &Arc<Endpoint>, first: &[u8], timeout: Duration) -> io::Result<Self> {
+        Self::begin(endpoint, first, timeout, &Rc::default()).await
+    }
+
+    async fn begin(endpoint: &Arc<Endpoint>, first: &[u8], timeout: Duration, freed: &Rc<Notify>) -> io::Result<Self> {
+        let began = tokio::time::Instant::now();
+        let opened = open(endpoint, first, true, timeout).await?;
+        // Without TLS both ends know what they speak.
+        if opened.security.as_ref().is_some_and(|security| !security.http2) {
+            return Ok(Self::Http1(Some(opened)));
+        }
+        let left = timeout.saturating_sub(began.elapsed());
+        let connection = tokio::time::timeout(left, Connection::begin(opened.socket, endpoint, freed)).await;
+        let connection = connection.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok(Self::Stream(Rc::new(connection), false))
     }
 }
 
