@@ -180,6 +180,7 @@ fn words(e: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(wrong) = e else { return e.to_string() };
     match wrong {
         Wrong::UnknownIssuer => "unknown issuer".to_owned(),
+        Wrong::BadSignature => "unknown issuer: the authority of that name has another key".to_owned(),
         Wrong::Expired | Wrong::ExpiredContext { .. } => "it has expired".to_owned(),
         Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
         Wrong::NotValidForName => "it is for another name".to_owned(),
