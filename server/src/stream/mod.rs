@@ -5,6 +5,7 @@
 
 pub mod beneath;
 mod buffer;
+mod http2;
 mod idle;
 mod outbox;
 mod places;
@@ -17,13 +18,16 @@ mod tunnel;
 mod wire;
 
 pub use buffer::Buffer;
+pub use http2::Http2;
 pub use idle::IdleSet;
 pub use outbox::Outbox;
 pub use places::{Places, StreamPlace};
 pub use secure::Secure;
+#[cfg(test)]
+pub use secure::pair::connected;
 pub use security::Security;
 pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;
 pub use timer::Timer;
 pub use tunnel::tunnel;
-pub use wire::Wire;
+pub use wire::{Wire, Wires};

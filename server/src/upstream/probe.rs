@@ -187,7 +187,7 @@ async fn converse_by_http2(
     let flight = http2::Flight::begin(connection, head, &mut outgoing);
     let mut flight = flight.map_err(|stopped| stopped.fault.cause.to_string())?;
     let (answer, stream) = flight.answer(&outgoing).await.map_err(|stopped| stopped.fault.cause.to_string())?;
-    let (sending, place) = flight.into_parts();
+    let (sending, place, _) = flight.into_parts();
     let lease = StreamLease { sending, good: false, in_flight: InFlight::uncounted(), place: Some(place) };
     let body = StreamBody::response(stream, None, probe.timeout, lease);
     judge(request, answer.status.as_u16(), Body::Stream(Box::new(body))).await

@@ -290,7 +290,7 @@ impl Secure {
     }
 
     /// As [`Socket::poll_broken`] says.
-    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.output == Output::Dead { Poll::Ready(()) } else { self.socket.poll_broken(cx) }
     }
 
@@ -491,5 +491,7 @@ impl Drop for Secure {
     }
 }
 
+#[cfg(test)]
+pub mod pair;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,15 @@
 
 use std::{io, rc::Rc, sync::Arc};
 
-use h2::RecvStream;
+use h2::{RecvStream, ext::Protocol};
+use http::{HeaderValue, StatusCode, header};
 use rsp_core::{
     balance::{InFlight, Outcome},
-    frame::http1::{Framing, ResponseHead},
+    frame::{
+        http1::{Framing, ResponseHead},
+        websocket::accept_key,
+    },
+    head::as_extended_connect,
 };
 use tokio::time::Instant;
 
@@ -20,7 +25,8 @@ use super::{
 };
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Response, StreamBody, StreamLease},
+    message::{Answered, Body, Response, StreamBody, StreamLease, Takeover, Tunnel},
+    stream::{Buffer, Http2, Peer, Socket, Wire},
 };
 
 /// A place on an endpoint.
@@ -74,7 +80,7 @@ async fn once(
             } else {
                 counts.opened.inc()
             };
-            on_stream((&connection, is_reused), (group, index, held), outgoing).await
+            on_stream(pools, (&connection, is_reused), (group, index, held), outgoing).await
         }
         Ok(Line::Http1(opened)) => {
             let idle = pools.idle(group, endpoint, false);
@@ -93,13 +99,29 @@ async fn once(
 }
 
 async fn on_stream(
+    pools: &Pools,
     (connection, is_reused): (&Rc<Connection>, bool),
     (group, index, held): Held<'_>,
     outgoing: &mut Outgoing<'_>,
 ) -> Result<Box<Response>, Failed> {
     let endpoint = &group.endpoints[index];
     let never = |fault| Failed { fault, outcome: None, retry: Retryable::Never, held: None };
-    let (request, _) = flight::request(endpoint, outgoing).map_err(never)?;
+    let (mut request, offered) = flight::request(endpoint, outgoing).map_err(never)?;
+    let mut key = None;
+    // Of other protocols than this one HTTP/2 has no upgrade, and a server may ignore any.
+    if outgoing.upgrade && offered.is_some_and(|offered| offered.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        if connection.takes_websockets(group.spec.connect_timeout).await {
+            key = request.headers().get(header::SEC_WEBSOCKET_KEY).and_then(|key| accept_key(key.as_bytes()));
+            as_extended_connect(&mut request);
+            request.extensions_mut().insert(Protocol::from_static("websocket"));
+        } else if endpoint.tls.is_some() {
+            // By TLS the endpoint can be asked for HTTP/1.1 as well.
+            return pools.attempt((group, index, held), &pools.idle(group, endpoint, false), None, outgoing).await;
+        } else {
+            let cause = "it takes no WebSockets by HTTP/2 (RFC 8441)";
+            return Err(never(Fault::new(Kind::UpstreamMalformed, cause)));
+        }
+    }
     let started = Instant::now();
     let mut flight = match Flight::begin(connection, request, outgoing) {
         Ok(flight) => flight,
@@ -112,9 +134,17 @@ async fn on_stream(
             if !good || group.queues() {
                 group.note(index, if good { Outcome::Ok } else { Outcome::BadAnswer }, at);
             }
-            let (sending, place) = flight.into_parts();
-            let lease = StreamLease { sending, good, in_flight: held, place: Some(place) };
-            let mut response = respond(answer, lease, outgoing);
+            let (sending, place, ours) = flight.into_parts();
+            let mut response = match ours {
+                Some(ours) if answer.0.status.is_success() => {
+                    let stream = Http2::agreed(ours, answer.1, place);
+                    tunnel(answer.0, (stream, key), held, outgoing)
+                }
+                _ => {
+                    let lease = StreamLease { sending, good, in_flight: held, place: Some(place) };
+                    respond(answer, lease, outgoing)
+                }
+            };
             response.upstream = Some(Answered { by: Arc::clone(&endpoint.names), took: at - started });
             Ok(response)
         }
@@ -137,6 +167,32 @@ async fn on_stream(
 fn failed(stopped: Stopped, held: InFlight, is_untouched: bool) -> Failed {
     let retry = if is_untouched { Retryable::Afresh } else { Retryable::Never };
     Failed { fault: stopped.fault, outcome: None, retry, held: Some(held) }
+}
+
+/// A WebSocket on a stream, as it would have been answered by HTTP/1.1 (RFC 8441 §5).
+fn tunnel(
+    head: ResponseHead,
+    (stream, key): (Http2, Option<String>),
+    in_flight: InFlight,
+    outgoing: &Outgoing<'_>,
+) -> Box<Response> {
+    let mut response = Box::new(Response::new(StatusCode::SWITCHING_PROTOCOLS, Body::Empty));
+    response.headers = head.headers;
+    response.via = Some(head.version);
+    if let Some(key) = key.and_then(|key| HeaderValue::try_from(key).ok()) {
+        response.headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    }
+    // A tunnel has no end that would say so.
+    in_flight.succeed();
+    response.takeover = Some(Box::new(Takeover::Tunnel(Tunnel {
+        protocol: HeaderValue::from_static("websocket"),
+        wire: Rc::new(Wire::new(Socket::Http2(Box::new(stream)), Peer::Unix)),
+        leftover: Buffer::default(),
+        silence: outgoing.silence,
+        capacity: outgoing.capacity,
+        in_flight,
+    })));
+    response
 }
 
 /// Makes a response of a head and of the stream on which its body comes.

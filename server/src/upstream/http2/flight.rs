@@ -7,8 +7,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use h2::{Reason, RecvStream, client::ResponseFuture};
-use http::{Request, uri::Scheme};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
+use http::{Method, Request, uri::Scheme};
 use rsp_core::{
     frame::http1::{Framing, ResponseHead},
     head::{http2_request, http2_response},
@@ -32,7 +33,9 @@ use crate::{
 pub struct Flight {
     response: ResponseFuture,
     /// None: all of the body is with the connection, or the peer wants no more of it.
-    pub sending: Option<Box<StreamSender>>,
+    sending: Option<Box<StreamSender>>,
+    /// Our direction of what may become a tunnel.
+    ours: Option<SendStream<Bytes>>,
     place: StreamPlace,
     timer: Timer,
     /// When the head must be here; set when everything is sent.
@@ -68,16 +71,21 @@ pub fn request(
 impl Flight {
     /// Gives the head to the connection; the body of `outgoing` follows while the answer is awaited.
     pub fn begin(connection: &Connection, request: Request<()>, outgoing: &mut Outgoing<'_>) -> Result<Self, Stopped> {
+        let is_tunnel = request.method() == Method::CONNECT;
         let is_bare = matches!(outgoing.framing, Framing::Empty | Framing::Length(0));
         let place = connection.places().take();
-        let begun = connection.sender().send_request(request, is_bare);
+        let begun = connection.sender().send_request(request, is_bare && !is_tunnel);
         let (response, stream) = begun.map_err(|e| Stopped { unseen: true, ..stopped(&e) })?;
-        let sending = (!is_bare).then(|| {
-            let body = std::mem::replace(&mut outgoing.body, Body::Empty);
-            Box::new(StreamSender::new(stream, body, outgoing.write_timeout))
-        });
         let deadline = is_bare.then(|| Instant::now() + outgoing.timeout);
-        Ok(Self { response, sending, place, timer: Timer::default(), deadline })
+        let (sending, ours) = match (is_tunnel, is_bare) {
+            (true, _) => (None, Some(stream)),
+            (false, true) => (None, None),
+            (false, false) => {
+                let body = std::mem::replace(&mut outgoing.body, Body::Empty);
+                (Some(Box::new(StreamSender::new(stream, body, outgoing.write_timeout))), None)
+            }
+        };
+        Ok(Self { response, sending, ours, place, timer: Timer::default(), deadline })
     }
 
     /// The head of the final response, its stream and whether nothing follows; 1xx ones are passed on.
@@ -154,9 +162,9 @@ impl Flight {
         }
     }
 
-    /// What is left to hold while the response is read.
-    pub fn into_parts(self) -> (Option<Box<StreamSender>>, StreamPlace) {
-        (self.sending, self.place)
+    /// What is left to hold while the response is read, and our direction of what may become a tunnel.
+    pub fn into_parts(self) -> (Option<Box<StreamSender>>, StreamPlace, Option<SendStream<Bytes>>) {
+        (self.sending, self.place, self.ours)
     }
 }
 
