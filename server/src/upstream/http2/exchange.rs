@@ -32,8 +32,11 @@ use crate::{
 /// A place on an endpoint.
 type Held<'a> = (&'a Arc<Group>, usize, InFlight);
 
-/// How often a request is sent again that the endpoint did not look at: connections that end just now come in rows.
-const UNSEEN_MAX: usize = 3;
+/// How often a request is sent again that the endpoint did not look at, as connections that end just now come in rows.
+const UNSEEN_MAX: u32 = 9;
+
+/// As how many of those a refusal counts: it may have no room at all.
+const REFUSAL: u32 = 3;
 
 /// Sends a request to an endpoint and awaits the head of the answer; again, on another connection, where the peer did not
 /// look at it.
@@ -42,17 +45,18 @@ pub async fn ask(
     (group, index, mut held): Held<'_>,
     outgoing: &mut Outgoing<'_>,
 ) -> Result<Box<Response>, Failed> {
-    for _ in 0..UNSEEN_MAX {
-        match once(pools, (group, index, held), outgoing).await {
-            Err(Failed { retry: Retryable::Afresh, held: Some(still), .. }) => held = still,
+    let mut unseen = 0;
+    loop {
+        let mut failed = match once(pools, (group, index, held), outgoing).await {
+            Err(failed) if failed.retry == Retryable::Afresh => failed,
             other => return other,
+        };
+        unseen += if failed.fault.kind == Kind::UpstreamFull { REFUSAL } else { 1 };
+        match failed.held.take() {
+            Some(still) if unseen <= UNSEEN_MAX => held = still,
+            _ => return Err(Failed { retry: Retryable::Elsewhere, ..failed }),
         }
     }
-    let last = once(pools, (group, index, held), outgoing).await;
-    last.map_err(|failed| match failed.retry {
-        Retryable::Afresh => Failed { retry: Retryable::Elsewhere, ..failed },
-        _ => failed,
-    })
 }
 
 async fn once(

@@ -185,6 +185,7 @@ fn stopped(e: &h2::Error) -> Stopped {
         _ => Kind::UpstreamDead,
     };
     let cause = match e.reason() {
+        _ if left_out => "it said that it ends, and has not looked at the request".to_owned(),
         _ if e.is_io() => format!("the connection broke before it answered: {e}"),
         Some(reason) if e.is_reset() && e.is_remote() => format!("it reset the stream: {reason:?}"),
         _ => e.to_string(),
