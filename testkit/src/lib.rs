@@ -9,6 +9,7 @@
     reason = "a test's set-up that fails is a failed test"
 )]
 
+mod acme;
 mod authority;
 mod browser;
 mod client;
@@ -33,6 +34,7 @@ mod websocket;
 mod websocketd;
 mod wire;
 
+pub use acme::{AcmeAuthority, AcmeFault};
 pub use authority::{Authority, KeyKind, Signed};
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
