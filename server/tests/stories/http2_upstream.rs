@@ -16,7 +16,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use server::{Server, body_of, send_all};
-use testkit::{Authority, End, Nginx, Rsp, WebSocket, curl, eventually};
+use testkit::{Authority, End, Message, Nginx, Rsp, WebSocket, curl, eventually};
 
 use super::{SOON, front};
 
@@ -386,7 +386,8 @@ fn a_websocket_is_opened_on_a_stream_where_the_server_takes_it() {
         assert_eq!((socket.text().as_str(), other.text().as_str()), (text, "other"));
     }
     socket.close(1000);
-    eventually(SOON, || socket.try_read().is_err());
+    assert!(matches!(socket.read(), Message::Close(1000, _)));
+    assert!(socket.client().is_closed_within(SOON));
     other.send("still here");
     assert_eq!(other.text(), "still here");
 }
