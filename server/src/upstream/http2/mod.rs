@@ -35,7 +35,7 @@ const CONNECTIONS_MAX: usize = 8;
 pub struct Lines {
     open: RefCell<Vec<Rc<Connection>>>,
     /// Who waits for the connection that somebody opens at this moment; None: nobody opens one.
-    waiting: RefCell<Option<Vec<oneshot::Sender<Result<(), Failure>>>>>,
+    waiting: RefCell<Option<Vec<Told>>>,
     /// A stream has ended, or a connection.
     freed: Rc<Notify>,
     /// What the endpoint chose by ALPN the last time.
@@ -45,6 +45,9 @@ pub struct Lines {
     counted: Cell<i64>,
     gauge: Gauge,
 }
+
+/// Tells one who waits what became of it.
+type Told = oneshot::Sender<Result<(), Failure>>;
 
 /// Why there is no connection, for all who waited for it.
 #[derive(Clone)]
