@@ -1,6 +1,7 @@
 //! Codecs: bytes to heads and messages and back, one protocol a file.
 
 pub mod cgi;
+pub mod client_hello;
 pub mod event_stream;
 pub mod fastcgi;
 pub mod http1;

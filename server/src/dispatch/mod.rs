@@ -23,7 +23,7 @@ use crate::{
     error::{Fault, Kind, Whose},
     filter::{Filter, Kept, Pass, Refusal, auth::Auth},
     handler::{Context, Handler, Unanswered, channel::Hub, exec::Residents},
-    message::{Body, Request, Response},
+    message::{Request, Response},
     observe::Metrics,
     process::{Programs, Spawner},
     route::{Found, Route, Snapshot},
@@ -394,9 +394,7 @@ fn apply_limits(request: &mut Request, limits: &Limits) -> Result<(), Fault> {
     {
         return Err(Fault::new(Kind::BodyTooLarge, format!("a body of {length} bytes, {max} are allowed")));
     }
-    if let Body::Wire(body) = &mut request.body {
-        body.bound(limits.buffer, limits.body_timeout, limits.body);
-    }
+    request.body.bound(limits.buffer, limits.body_timeout, limits.body);
     Ok(())
 }
 

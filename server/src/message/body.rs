@@ -1,12 +1,15 @@
 //! The closed set of bodies.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName};
 use rsp_core::frame::http1::Framing;
 
-use super::{FileBody, PartsBody, WireBody};
+use super::{FileBody, PartsBody, StreamBody, WireBody};
 use crate::error::Fault;
 
 /// A message's content, pulled by whoever writes it out.
@@ -17,6 +20,8 @@ pub enum Body {
     Full(Bytes),
     /// Content that a connection brings in.
     Wire(Box<WireBody>),
+    /// Content that one stream of a connection brings in.
+    Stream(Box<StreamBody>),
     /// Content of a file.
     File(Box<FileBody>),
     /// Several ranges of a file.
@@ -46,6 +51,7 @@ impl Body {
             Self::Empty => Poll::Ready(Ok(false)),
             Self::Full(bytes) => Poll::Ready(Ok(!bytes.is_empty())),
             Self::Wire(body) => body.poll_chunk(cx),
+            Self::Stream(body) => body.poll_chunk(cx),
             Self::File(body) => Poll::Ready(body.fill()),
             Self::Parts(body) => Poll::Ready(body.fill()),
             Self::Source(body) => body.poll_chunk(cx),
@@ -58,6 +64,7 @@ impl Body {
             Self::Empty => &[],
             Self::Full(bytes) => bytes,
             Self::Wire(body) => body.chunk(),
+            Self::Stream(body) => body.chunk(),
             Self::File(body) => body.chunk(),
             Self::Parts(body) => body.chunk(),
             Self::Source(body) => body.chunk(),
@@ -70,9 +77,42 @@ impl Body {
             Self::Empty => {}
             Self::Full(bytes) => bytes.advance(n.min(bytes.len())),
             Self::Wire(body) => body.consume(n),
+            Self::Stream(body) => body.consume(n),
             Self::File(body) => body.consume(n),
             Self::Parts(body) => body.consume(n),
             Self::Source(body) => body.consume(n),
+        }
+    }
+
+    /// Takes the first `n` bytes of the chunk, without a copy where they can be shared.
+    pub fn take(&mut self, n: usize) -> Bytes {
+        match self {
+            Self::Full(bytes) => bytes.split_to(n),
+            Self::Stream(body) => body.take(n),
+            body => {
+                let taken = Bytes::copy_from_slice(&body.chunk()[..n]);
+                body.consume(n);
+                taken
+            }
+        }
+    }
+
+    /// The bounds of a request's site, set before the first pull: bytes in flight, the wait for more of them, and bytes of
+    /// a body whose length is not stated. An HTTP/2 stream's window was told to the client before the site was known.
+    pub fn bound(&mut self, capacity: usize, timeout: Duration, limit: Option<u64>) {
+        match self {
+            Self::Wire(body) => body.bound(capacity, timeout, limit),
+            Self::Stream(body) => body.bound(timeout, limit),
+            _ => {}
+        }
+    }
+
+    /// The 100 that a client waits for is the handler's to forward.
+    pub fn leave_continue_to_upstream(&mut self) {
+        match self {
+            Self::Wire(body) => body.leave_continue_to_upstream(),
+            Self::Stream(body) => body.leave_continue_to_upstream(),
+            _ => {}
         }
     }
 
@@ -82,6 +122,7 @@ impl Body {
             Self::Empty => Framing::Empty,
             Self::Full(bytes) => Framing::Length(bytes.len() as u64),
             Self::Wire(body) => body.framing(),
+            Self::Stream(body) => body.framing(),
             Self::File(body) => Framing::Length(body.remaining()),
             Self::Parts(body) => Framing::Length(body.remaining()),
             Self::Source(body) => body.framing(),
@@ -92,21 +133,26 @@ impl Body {
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match self {
             Self::Wire(body) => body.take_trailers(),
+            Self::Stream(body) => body.take_trailers(),
             _ => None,
         }
     }
 
     /// Leaves out trailers of a name about which the head has the last word.
     pub fn withhold_trailer(&mut self, name: &HeaderName) {
-        if let Self::Wire(body) = self {
-            body.withhold_trailer(name);
+        match self {
+            Self::Wire(body) => body.withhold_trailer(name),
+            Self::Stream(body) => body.withhold_trailer(name),
+            _ => {}
         }
     }
 
     /// Leaves out all trailers, because the whole head was replaced.
     pub fn withhold_trailers(&mut self) {
-        if let Self::Wire(body) = self {
-            body.withhold_trailers();
+        match self {
+            Self::Wire(body) => body.withhold_trailers(),
+            Self::Stream(body) => body.withhold_trailers(),
+            _ => {}
         }
     }
 
@@ -114,6 +160,7 @@ impl Body {
     pub fn poll_background(&mut self, cx: &mut Context<'_>) {
         match self {
             Self::Wire(body) => body.poll_background(cx),
+            Self::Stream(body) => body.poll_background(cx),
             Self::Source(body) => body.poll_background(cx),
             Self::Empty | Self::Full(_) | Self::File(_) | Self::Parts(_) => {}
         }

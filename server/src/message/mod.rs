@@ -11,6 +11,8 @@ mod records;
 mod request;
 mod response;
 mod send;
+mod stream_body;
+mod stream_sender;
 pub mod variables;
 mod wire_body;
 
@@ -21,4 +23,6 @@ pub use records::Records;
 pub use request::{Client, Interim, Request, RequestId, User};
 pub use response::{Answered, Lead, Line, Names, Response, Session, Takeover, Tunnel};
 pub use send::{SendFault, Sender};
+pub use stream_body::{StreamBody, StreamLease};
+pub use stream_sender::StreamSender;
 pub use wire_body::{Lease, Slot, WireBody};

@@ -247,7 +247,7 @@ impl Sender {
         match &self.body {
             Body::File(file) => file.wants_sendfile(),
             Body::Wire(body) => body.wants_pass(),
-            Body::Empty | Body::Full(_) | Body::Parts(_) | Body::Source(_) => false,
+            Body::Empty | Body::Full(_) | Body::Stream(_) | Body::Parts(_) | Body::Source(_) => false,
         }
     }
 
@@ -263,7 +263,7 @@ impl Sender {
                 sent
             }
             Body::Wire(body) => ready!(body.poll_pass(cx, &self.wire, self.timeout)).map_err(SendFault::Source)?,
-            Body::Empty | Body::Full(_) | Body::Parts(_) | Body::Source(_) => Ok(0),
+            Body::Empty | Body::Full(_) | Body::Stream(_) | Body::Parts(_) | Body::Source(_) => Ok(0),
         };
         let n = moved.map_err(SendFault::Sink)? as u64;
         self.sent += n;

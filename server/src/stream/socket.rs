@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, StatusCode};
 use rustix::{
     event::{PollFd, PollFlags},
     net::{RecvFlags, SendAncillaryBuffer, SendFlags},
@@ -114,6 +115,12 @@ impl Socket {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
         }
+    }
+
+    /// As [`Wire::inform`](super::Wire::inform) says.
+    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) -> io::Result<()> {
+        let _ = (status, headers);
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// As [`Wire::write_now`](super::Wire::write_now) says.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use super::{Buffer, Peer, Security, Socket, Timer, Watched};
@@ -163,6 +164,11 @@ impl Wire {
     /// Writes at once what the kernel takes, whatever the runtime knows: `WouldBlock` when that is nothing.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.borrow().write_now(bytes)
+    }
+
+    /// Sends a 1xx head to the client of an HTTP/2 stream; other sockets take heads as bytes.
+    pub fn inform(&self, status: StatusCode, headers: HeaderMap) -> io::Result<()> {
+        self.socket.borrow_mut().inform(status, headers)
     }
 
     /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.

@@ -30,6 +30,11 @@ impl Checker<'_> {
         }
         let arguments = self.reader.arguments(constructor, made);
         match made.what {
+            "tunnel" => {
+                let message = "`tunnel` is for listeners, not for routes";
+                self.reader.error(made.span, message, "listen { \":5432\", tcp = tunnel(app) }");
+                None
+            }
             "proxy" => self.proxy(&arguments, made.span).map(Handler::Proxy),
             "files" => self.files(&arguments, pattern).map(|files| Handler::Files(Arc::new(files))),
             "fastcgi" => self.fastcgi(&arguments, made.span).map(|fastcgi| Handler::Fastcgi(Arc::new(fastcgi))),

@@ -305,164 +305,23 @@ fn keys_inside_an_option_are_checked_too() {
 
 #[test]
 fn what_has_not_landed_is_not_in_this_version() {
-    let mut lua = Lua::new();
-    lua.say("listen", vec![text(":80")], vec![("tls", Value::Bool(false))]);
-    lua.say("acme", vec![], vec![]);
-    lua.named("upstream", "a", vec![text("a:80")], vec![("http2", Value::Bool(true))]);
-    lua.named("upstream", "b", vec![text("https://b:443")], vec![]);
-    lua.named("upstream", "c", vec![text("c:80")], vec![("tls", options(vec![]))]);
+    let mut lua = Lua::listening();
+    lua.say("cache_disk", vec![], vec![]);
+    lua.say("every", vec![], vec![]);
+    let outlier = options(vec![("error_rate", number(0.5))]);
+    lua.named("upstream", "a", vec![text("a:80")], vec![("outlier", outlier)]);
     let cache = lua.make("cache", vec![], vec![("ttl", text("nonsense"))]);
-    let tunnel = lua.make("tunnel", vec![text("a")], vec![]);
-    lua.site("a", vec![("/", list(vec![cache, tunnel])), ("tls", text("acme"))]);
+    let routes = lua.make("routes", vec![], vec![]);
+    let proxy = lua.make("proxy", vec![routes], vec![]);
+    lua.site("a", vec![("/", list(vec![cache, proxy]))]);
     assert_eq!(
         lua.errors(),
         [
-            "1:2 `tls` of `listen` is not in this version | ",
-            "2:0 `acme` is not in this version | ",
-            "3:2 `http2` of `upstream` is not in this version | ",
-            "4:1 an `https://` endpoint is not in this version | ",
-            "5:2 `tls` of `upstream` is not in this version | ",
-            "6:0 `cache` is not in this version | ",
-            "7:0 `tunnel` is not in this version | ",
-            "8:2 `tls` of `site` is not in this version | ",
-        ]
-    );
-}
-
-#[test]
-fn every_constructor_that_has_not_landed_is_refused_in_a_route() {
-    for constructor in table_of_options::constructors().filter(|constructor| !constructor.landed) {
-        let errors = route_errors(|lua| lua.make(constructor.name, vec![text("x")], vec![]));
-        let expected = match constructor.kind {
-            table_of_options::Kind::Filter => format!("`{}` is a filter", constructor.name),
-            _ => format!("`{}` is not in this version", constructor.name),
-        };
-        assert!(errors[0].contains(&expected), "{errors:?}");
-    }
-}
-
-#[test]
-fn every_constructor_of_this_version_is_checked_with_its_defaults() {
-    let mut lua = Lua::listening();
-    lua.say("log", vec![], vec![]);
-    lua.say("limits", vec![], vec![]);
-    lua.say("drain", vec![text("0s")], vec![]);
-    let handlers = [
-        lua.make("proxy", vec![text("a:80")], vec![]),
-        lua.make("files", vec![text("./public")], vec![]),
-        lua.make("reply", vec![number(204.0)], vec![]),
-        lua.make("redirect", vec![text("/x")], vec![]),
-        lua.make("channel", vec![text("news")], vec![]),
-    ];
-    for (index, handler) in handlers.into_iter().enumerate() {
-        let headers = lua.make("headers", vec![], vec![]);
-        lua.site(&format!("{index}.example"), vec![("/*", list(vec![headers, handler]))]);
-    }
-    let config = lua.config();
-    assert_eq!(config.drain, std::time::Duration::ZERO);
-    assert_eq!(*config.limits, Limits::default());
-}
-
-#[test]
-fn the_defaults_of_the_table_are_those_of_the_code() {
-    let limits = table_of_options::find("limits").unwrap();
-    let set = limits.options.iter().filter(|option| option.landed).filter_map(|option| {
-        let value = match option.default {
-            table_of_options::Literal::Text(value) => text(value),
-            table_of_options::Literal::Number(value) => number(f64::from(value)),
-            table_of_options::Literal::Unset(_) => return None,
-            other => panic!("{other:?}"),
-        };
-        Some((option.name, value))
-    });
-    let mut lua = Lua::listening();
-    lua.say("limits", vec![], set.collect());
-    let drain = table_of_options::find("drain").unwrap().positional[0].default;
-    let with = lua.config();
-    assert_eq!(*with.limits, Limits::default());
-    assert_eq!(drain, table_of_options::Literal::Text("30s"));
-    assert_eq!(Lua::listening().config().drain, std::time::Duration::from_secs(30));
-}
-
-#[test]
-fn every_limit_can_be_set() {
-    let values = [
-        ("head", number(300.0)),
-        ("headers", number(7.0)),
-        ("uri", text("1KiB")),
-        ("body", number(0.0)),
-        ("head_timeout", text("1s")),
-        ("idle_timeout", text("2s")),
-        ("body_timeout", text("3s")),
-        ("write_timeout", text("4s")),
-        ("connections", number(9.0)),
-        ("connections_per_client", number(8.0)),
-        ("requests_per_connection", number(6.0)),
-        ("buffer", text("8KiB")),
-        ("tunnels", number(5.0)),
-        ("channels", number(4.0)),
-        ("script_cpu", text("7ms")),
-        ("script_memory", text("1MiB")),
-    ];
-    let landed = table_of_options::find("limits").unwrap().options.iter().filter(|option| option.landed);
-    assert_eq!(
-        landed.map(|option| option.name).collect::<Vec<_>>(),
-        values.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-    );
-    let mut lua = Lua::listening();
-    lua.say("limits", vec![], values.into());
-    let second = std::time::Duration::from_secs;
-    assert_eq!(
-        *lua.config().limits,
-        Limits {
-            head: 300,
-            headers: 7,
-            uri: 1024,
-            body: Some(0),
-            head_timeout: second(1),
-            idle_timeout: second(2),
-            body_timeout: second(3),
-            write_timeout: second(4),
-            connections: 9,
-            connections_per_client: Some(8),
-            requests_per_connection: Some(6),
-            buffer: 8192,
-            tunnels: Some(5),
-            channels: 4,
-            script_cpu: std::time::Duration::from_millis(7),
-            script_memory: 1 << 20,
-        }
-    );
-}
-
-#[test]
-fn a_head_shorter_than_any_request_is_out_of_range() {
-    let mut lua = Lua::listening();
-    lua.say("limits", vec![], vec![("head", number(255.0)), ("connections", number(0.0))]);
-    assert_eq!(
-        lua.errors(),
-        [
-            "2:1 `head` of `limits` is out of range: 255 | 256 to 1MiB",
-            "2:2 `connections` of `limits` is out of range: 0 | 1 or more",
-        ]
-    );
-}
-
-#[test]
-fn arguments_are_counted() {
-    let mut lua = Lua::listening();
-    lua.say("workers", vec![], vec![]);
-    lua.say("drain", vec![text("1s"), text("2s")], vec![]);
-    lua.say("log", vec![text("combined")], vec![]);
-    let redirect = lua.make("redirect", vec![text("/"), number(301.0), number(1.0)], vec![]);
-    lua.site("a", vec![("/", redirect)]);
-    assert_eq!(
-        lua.errors(),
-        [
-            "2:0 `workers` needs its count | for example workers(2)",
-            "3:2 `drain` takes one value | for example drain \"30s\"",
-            "4:1 `log` takes options only, by name | for example log { format = \"json\", to = \"/var/log/rsp/access.log\" }",
-            "5:3 `redirect` takes 2 values at most | for example redirect(\"https://{host}{uri}\", 301)",
+            "0:1 `error_rate` of `outlier` is not in this version | ",
+            "2:0 `cache_disk` is not in this version | ",
+            "3:0 `every` is not in this version | ",
+            "5:0 `cache` is not in this version | ",
+            "7:1 `routes` is not in this version | ",
         ]
     );
 }

@@ -30,9 +30,7 @@ impl Proxy {
     pub async fn run(&self, mut request: Box<Request>, context: &Context<'_>) -> Result<Box<Response>, Unanswered> {
         let spec = &*self.spec;
         let mut body = std::mem::replace(&mut request.body, Body::Empty);
-        if let Body::Wire(body) = &mut body {
-            body.leave_continue_to_upstream();
-        }
+        body.leave_continue_to_upstream();
         let framing = body.framing();
         let framing = if request.head.framing == Framing::Length(0) { Framing::Length(0) } else { framing };
         let upgrade = spec.upgrade && request.head.upgrade.is_some() && body.framing() == Framing::Empty;

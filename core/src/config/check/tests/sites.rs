@@ -171,7 +171,7 @@ fn a_handler_built_on_a_request_is_checked_the_same_way() {
     let mut other = Lua::new();
     let gone = other.named("upstream", "gone", vec![text("a:80")], vec![]);
     assert_eq!(wrong("proxy", vec![gone]), "/etc/rsp/site.lua:1: no upstream is called \"gone\"");
-    assert_eq!(wrong("tunnel", vec![text("app")]), "/etc/rsp/site.lua:1: `tunnel` is not in this version");
+    assert_eq!(wrong("tunnel", vec![text("app")]), "/etc/rsp/site.lua:1: `tunnel` is for listeners, not for routes");
 }
 
 #[test]
