@@ -117,7 +117,7 @@ fn port_number(text: &str) -> Option<u16> {
 }
 
 /// Letters, digits, `-`, `_` (containers use it) and dots, as the resolver takes them; at most 253 bytes.
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

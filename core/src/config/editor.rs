@@ -10,6 +10,7 @@ pub fn luau_types() -> String {
     out.push('\n');
     endpoint(&mut out);
     forward(&mut out);
+    certificate(&mut out);
     constructors().for_each(|constructor| declare(&mut out, constructor));
     out
 }
@@ -75,6 +76,12 @@ fn endpoint(out: &mut String) {
 fn forward(out: &mut String) {
     out.push_str("\nexport type ForwardOptions = {\n  [number]: Upstream | string,\n");
     fields(out, options::FORWARD, true, 1);
+    out.push_str("}\n");
+}
+
+fn certificate(out: &mut String) {
+    out.push_str("\nexport type Certificate = {\n");
+    fields(out, options::SITE_TLS, true, 1);
     out.push_str("}\n");
 }
 
@@ -144,6 +151,7 @@ fn comment(out: &mut String, constructor: &Constructor) {
 
 fn result(constructor: &Constructor) -> &'static str {
     match constructor.kind {
+        Kind::Value if constructor.name == "passthrough" => "Passthrough",
         Kind::Statement => "()",
         Kind::Handler => "Handler",
         Kind::Filter => "Filter",
@@ -168,7 +176,8 @@ fn word(name: &str) -> String {
 const TYPES: &str = include_str!("editor/types.luau");
 
 const SITE: &str = "declare site: (hosts: string | { [number]: string, listen: (string | { string })?, limits: LimitsOptions?, \
-log: LogOptions? }) -> (routes: SiteOptions | Handler | RequestFunction | { Step }) -> ()\n";
+log: LogOptions?, \
+tls: (Certificate | { Certificate } | \"acme\" | Passthrough)?, redirect_http: boolean?, hsts: (boolean | Duration)? }) -> (routes: SiteOptions | Handler | RequestFunction | { Step }) -> ()\n";
 
 const UPSTREAM: &str = "declare upstream: ((name: string) -> (options: UpstreamOptions) -> Upstream) & ((options: UpstreamOptions) \
 -> Upstream)\n";

@@ -33,7 +33,8 @@ pub struct Files {
     pub mime: HashMap<Box<str>, HeaderValue>,
 }
 
-/// Paths that `files` never serves: the admin socket, the config file and what it includes.
+/// Paths that `files` never serves, with what is below those that are folders: the admin socket, the config file and what it
+/// includes, certificates with their keys, and the folder of those that an authority gave.
 pub type Hidden = HashSet<PathBuf>;
 
 /// One entry of `try`: the name of a file below the root, the parts between which the path below the root stands.

@@ -39,8 +39,10 @@ impl Page {
             self.option(&format!("*{}*", argument.name), argument);
         }
         self.options("", constructor.options);
-        if constructor.name == "upstream" {
-            self.options("*endpoint* ", super::options::ENDPOINT);
+        for (name, before, options) in reference::INNER {
+            if constructor.name == name {
+                self.options(&before.replace(" · ", " "), options);
+            }
         }
     }
 

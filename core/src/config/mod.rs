@@ -23,7 +23,10 @@ mod reference;
 mod settings;
 pub mod units;
 
-pub use check::{Account, Context, FindProgram, PathKind, ReadFile, RequestContext, check, check_handler};
+pub use check::{
+    Account, CheckAuthorities, CheckCertificate, Context, FindProgram, PathKind, ReadFile, RequestContext, check,
+    check_handler,
+};
 pub use checked::*;
 pub use diagnostic::{Diagnostic, Note, Severity};
 pub use editor::luau_types;

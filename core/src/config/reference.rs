@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::options::{Constructor, Kind, Literal, Opt, Type, constructors};
+use super::options::{self, Constructor, Kind, Literal, Opt, Type, constructors};
 
 /// The reference of the config file, in Markdown; `doc/reference.md` is this text.
 pub fn reference() -> String {
@@ -24,16 +24,23 @@ fn section(out: &mut String, constructor: &Constructor) {
     let mut rows = Rows::default();
     constructor.positional.iter().for_each(|argument| rows.row(&argument_name(constructor, argument), argument, true));
     rows.options("", constructor.options, constructor.landed);
-    if constructor.name == "upstream" {
-        rows.options("*endpoint* ", super::options::ENDPOINT, true);
-    }
-    if constructor.name == "auth" {
-        rows.options("`forward` · ", super::options::FORWARD, true);
+    for (name, before, options) in INNER {
+        if constructor.name == name {
+            rows.options(before, options, true);
+        }
     }
     if !rows.0.is_empty() {
         let _ = write!(out, "\n| option | takes | default | meaning |\n|---|---|---|---|\n{}", rows.0);
     }
 }
+
+/// Tables that stand where something else may stand too: in which constructor, how they are marked, what they take.
+pub(super) const INNER: [(&str, &str, &[Opt]); 4] = [
+    ("upstream", "*endpoint* ", options::ENDPOINT),
+    ("auth", "`forward` · ", options::FORWARD),
+    ("listen", "`tls` · ", options::LISTEN_TLS),
+    ("site", "`tls` · ", options::SITE_TLS),
+];
 
 fn argument_name(constructor: &Constructor, argument: &Opt) -> String {
     let repeated = constructor.repeats && constructor.positional.last().is_some_and(|last| last.name == argument.name);
@@ -113,7 +120,7 @@ const EVALUATION: &str = "These run once, while the file is read, and leave noth
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{editor::luau_types, manual::manual, options};
+    use crate::config::{editor::luau_types, manual::manual};
 
     /// Compares a committed file with what the table renders; `UPDATE=1` writes it instead.
     fn is_fresh(path: &str, rendered: &str) {

@@ -1,14 +1,18 @@
 //! The header of the PROXY protocol, versions 1 and 2 (HAProxy's `proxy-protocol.txt`): who is at the other end of a
 //! connection that somebody passes on.
 
-use std::{fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::SocketAddr};
 
-use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader, Tlv};
+use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader, SslInfo, Tlv};
 
+use super::client_hello::ClientHello;
 use crate::config::ProxyProtocol;
 
 /// Bytes of a header: room for every known field, and for those of others.
 pub const HEADER_MAX: usize = 4096;
+
+/// Bytes of one field that is told to others, who mostly bound a header by 4 KiB; a longer one is left out.
+const FIELD_MAX: usize = 1024;
 
 /// How version 1 and version 2 begin.
 const SIGNATURES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
@@ -54,10 +58,104 @@ pub fn read(bytes: &[u8]) -> Result<Option<(Stated, usize)>, Malformed> {
     }
 }
 
+/// What version 2 says of a connection beside its ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// The host that the client asked for.
+    pub authority: Option<&'a str>,
+    /// The protocol that was agreed on; of a connection that goes on unopened, what its client offers, as RFC 7301 §3.1
+    /// writes it.
+    pub alpn: Option<Cow<'a, [u8]>>,
+    /// The client's TLS, where it ended at the sender.
+    pub tls: Option<SaidTls<'a>>,
+}
+
+/// What is said of TLS that ended at the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidTls<'a> {
+    /// `TLSv1.3`
+    pub version: &'a str,
+    /// The subject of the client's certificate, which was found right, as RFC 4514 writes it; None: it showed none.
+    pub subject: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    /// Of a connection that goes on unopened.
+    pub fn offered(hello: &'a ClientHello) -> Self {
+        let protocols = hello.alpn.iter().filter_map(|protocol| Some((u8::try_from(protocol.len()).ok()?, protocol)));
+        let alpn: Vec<u8> =
+            protocols.flat_map(|(length, protocol)| std::iter::once(length).chain(protocol.iter().copied())).collect();
+        let alpn = (!alpn.is_empty()).then_some(Cow::Owned(alpn));
+        Self { authority: hello.server_name.as_deref(), alpn, tls: None }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = Tlv<'_>> {
+        let fits = |field: &[u8]| field.len() <= FIELD_MAX;
+        let authority = self.authority.filter(|name| fits(name.as_bytes()));
+        let alpn = self.alpn.as_deref().filter(|alpn| fits(alpn));
+        let authority = authority.map(|name| Tlv::Authority(name.into()));
+        let alpn = alpn.map(|alpn| Tlv::Alpn(alpn.into()));
+        let tls = self.tls.as_ref().map(|tls| {
+            let is_known = tls.subject.is_some();
+            let mut field = SslInfo::new(true, is_known, is_known, u32::from(!is_known));
+            field.append_tlv(Tlv::SslVersion(tls.version.into()));
+            if let Some(name) = tls.subject.and_then(common_name).filter(|name| fits(name.as_bytes())) {
+                field.append_tlv(Tlv::SslCn(name.into()));
+            }
+            Tlv::Ssl(field)
+        });
+        [authority, alpn, tls].into_iter().flatten()
+    }
+}
+
+/// The common name in a subject; the most significant one, which RFC 4514 writes first, if there are several.
+fn common_name(subject: &str) -> Option<String> {
+    let mut parts = vec![String::new()];
+    let mut letters = subject.chars();
+    while let (Some(letter), Some(part)) = (letters.next(), parts.last_mut()) {
+        match letter {
+            '\\' => part.extend([Some('\\'), letters.next()].into_iter().flatten()),
+            ',' | '+' => parts.push(String::new()),
+            _ => part.push(letter),
+        }
+    }
+    let value = parts.iter().find_map(|part| part.strip_prefix("CN="))?;
+    unescape(value)
+}
+
+/// RFC 4514 §2.4; None: bytes that are no text.
+fn unescape(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut left = value.as_bytes();
+    while let [first, rest @ ..] = left {
+        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let (byte, taken) = match (first, digits.map(|digits| u8::from_str_radix(digits, 16)), rest.first()) {
+            (b'\\', Some(Ok(byte)), _) => (byte, 2),
+            (b'\\', _, Some(escaped)) => (*escaped, 1),
+            _ => (*first, 0),
+        };
+        bytes.push(byte);
+        left = &rest[taken..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// The header for a connection between these ends; without them, for one of the sender's own.
 pub fn write(version: ProxyProtocol, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
-    let header = match ends.map(same_family) {
-        Some((source, destination)) => ProxyHeader::with_address(ProxiedAddress::stream(source, destination)),
+    write_saying(version, ends, &Said::default(), out);
+}
+
+/// The same with what else is known, of which version 1 says nothing.
+pub fn write_saying(
+    version: ProxyProtocol,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    said: &Said<'_>,
+    out: &mut Vec<u8>,
+) {
+    let address = ends.map(same_family).map(|(source, destination)| ProxiedAddress::stream(source, destination));
+    let header = match address {
+        // Fields would say of the sender's own connection what is true of another one.
+        Some(address) => ProxyHeader::with_tlvs(Some(address), said.fields()),
         None => ProxyHeader::with_local(),
     };
     let written = match version {

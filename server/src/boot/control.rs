@@ -316,7 +316,7 @@ impl Control {
         let worker = Worker::new(current, &self.shared.serving);
         tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
         let counts = self.shared.serving.metrics.listener("admin");
-        let origin = Rc::new(protocol::Origin { address, proxy_protocol: false, counts });
+        let origin = Rc::new(protocol::Origin { address, proxy_protocol: false, is_tunnel: false, counts });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(shares.into_iter().next()?, origin, Rc::clone(&worker), Arc::default(), stopped);
         let accepting = tokio::task::spawn_local(async move {

@@ -200,9 +200,9 @@ impl Handle {
 
 fn open(share: Share, listener: &Listener, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
     let (stop, stopped) = oneshot::channel();
-    let Listener { address, proxy_protocol, .. } = listener.clone();
+    let Listener { address, proxy_protocol, ref tcp, .. } = listener.clone();
     let counts = shared.serving.metrics.listener(&address.to_string());
-    let origin = Rc::new(Origin { address, proxy_protocol, counts });
+    let origin = Rc::new(Origin { address, proxy_protocol, is_tunnel: tcp.is_some(), counts });
     let (worker, connections) = (Rc::clone(worker), Arc::clone(&shared.connections));
     tokio::task::spawn_local(async move {
         let ended: io::Result<()> = accept(share, Rc::clone(&origin), worker, connections, stopped).await;

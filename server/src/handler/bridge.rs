@@ -15,7 +15,7 @@ use crate::{
     message::{Request, Response},
     session::{self, Asked, Brought, CLOSING, End, Ends, Far, Framed, Handshake},
     stream::Wire,
-    upstream::{Dialled, Group, affinity, dial},
+    upstream::{Caller, Dialled, Group, affinity, dial},
 };
 
 /// Bytes that a server may still say to nobody before its connection is closed in its face.
@@ -65,7 +65,7 @@ impl Bridge {
         let group = live.as_ref().unwrap_or(&self.group);
         let affinity = if group.balance.has_rules() { affinity::read(group, &mut request) } else { None };
         let before = affinity.as_ref().and_then(|affinity| affinity.before);
-        let Dialled { wire, in_flight, answered } = dial(group, &request, affinity).await?;
+        let Dialled { wire, in_flight, answered } = dial(group, &Caller::of(&request), affinity).await?;
         // Nothing of ours may find out that it is gone.
         wire.probe_peer();
         let framed = Framed::new(Ends::Wire(Rc::clone(&wire)), talk);

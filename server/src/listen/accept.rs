@@ -16,7 +16,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Share, introduction::introduced};
+use super::{Share, introduction::introduced, passage};
 use crate::{
     dispatch::Worker,
     limit::{Connections, Permit},
@@ -116,7 +116,11 @@ fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
     }
     origin.counts.accepted.inc();
     let connection = Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit);
-    tokio::task::spawn_local(protocol::serve(connection));
+    if origin.is_tunnel {
+        tokio::task::spawn_local(passage::tunnel(connection));
+    } else {
+        tokio::task::spawn_local(protocol::serve(connection));
+    }
 }
 
 /// Finds out whose a connection is that is passed on to us; one that doesn't say is closed.
@@ -142,6 +146,9 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
 /// One write that can't wait; the client is told, or finds the connection closed.
 fn refuse(wire: &Wire, origin: &Origin) {
     origin.counts.refused.inc();
+    if origin.is_tunnel {
+        return;
+    }
     let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
 }
 

@@ -8,6 +8,7 @@ use rsp_core::frame::proxy_protocol::{self, HEADER_MAX, Stated};
 use rustix::net::{RecvFlags, recv};
 use tokio::time::timeout;
 
+use super::hello::await_bytes;
 use crate::stream::{Peer, Socket, Wire};
 
 /// Takes the header off a connection, within a time. Errors say what was wrong.
@@ -29,19 +30,20 @@ async fn header(socket: &Socket) -> io::Result<Stated> {
     let mut found = None;
     poll_fn(|cx| {
         socket.poll_read_with(cx, |socket| {
-            let (n, _) = recv(socket, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-            if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match proxy_protocol::read(&bytes[..n]) {
-                Ok(Some((stated, length))) => {
-                    found = Some(stated);
-                    let (taken, _) = recv(socket, &mut bytes[..length], RecvFlags::DONTWAIT)?;
-                    Ok(taken)
+            loop {
+                let (n, _) = recv(socket, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+                if n == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                // The next byte is an event, as nothing of these is taken.
-                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
-                Err(malformed) => Err(io::Error::new(io::ErrorKind::InvalidData, malformed.to_string())),
+                match proxy_protocol::read(&bytes[..n]) {
+                    Ok(Some((stated, length))) => {
+                        found = Some(stated);
+                        let (taken, _) = recv(socket, &mut bytes[..length], RecvFlags::DONTWAIT)?;
+                        return Ok(taken);
+                    }
+                    Ok(None) => await_bytes(socket, n + 1)?,
+                    Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed.to_string())),
+                }
             }
         })
     })

@@ -7,8 +7,10 @@
 
 mod accept;
 mod bind;
+mod hello;
 mod inherited;
 mod introduction;
+mod passage;
 
 pub use accept::{HandedOver, accept};
 pub use bind::{BindError, Bound, Share, bind, bind_all, discard, give_socket, remove_socket};

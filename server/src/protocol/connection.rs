@@ -12,6 +12,8 @@ pub struct Origin {
     pub address: Address,
     /// Whether connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Whether connections go on unread.
+    pub is_tunnel: bool,
     /// Counts its connections.
     pub counts: Arc<ListenerCounts>,
 }

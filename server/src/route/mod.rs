@@ -3,6 +3,8 @@
 //! **Invariant:** a snapshot never changes; a reload builds another one.
 //! **Invariant:** what outlives a request (a tunnel, a stream) holds a [`Route`], never a snapshot.
 
+mod passage;
+
 use std::{collections::HashMap, io, sync::Arc};
 
 use http::Method;
@@ -12,6 +14,7 @@ use rsp_core::{
     route::{Hosts, Lookup, Params, Path, Pattern, Table},
 };
 
+pub use self::passage::Passage;
 use crate::{
     filter::{self, Filter},
     handler::Handler,
@@ -34,6 +37,8 @@ pub struct Snapshot {
     everywhere: Hosts<Arc<Site>>,
     /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
+    /// Where the connections of listeners go that are tunnels.
+    tunnels: HashMap<Address, Arc<Passage>>,
 }
 
 /// One site.
@@ -136,8 +141,17 @@ impl Snapshot {
             // A request with a token may name a wrong host.
             secrets: secrets(config.sites.iter().flat_map(|site| &site.routes)),
         });
+        let tunnels = passage::of_listeners(&config, &mut groups, shared);
         let groups = groups.0.into_values().collect();
-        Ok(Self { head_limits: largest(&config), groups, nowhere, everywhere: unique(everywhere), by_listener, config })
+        Ok(Self {
+            tunnels,
+            head_limits: largest(&config),
+            groups,
+            nowhere,
+            everywhere: unique(everywhere),
+            by_listener,
+            config,
+        })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -164,7 +178,8 @@ impl Snapshot {
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
         let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
         let (groups, by_listener) = (Vec::new(), HashMap::new());
-        Ok(Self { head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
+        let tunnels = HashMap::new();
+        Ok(Self { tunnels, head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.

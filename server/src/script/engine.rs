@@ -194,6 +194,9 @@ impl Engine {
             // A function makes handlers, and `user` is none.
             account: &|_, _| Ok(()),
             program: &files::find_program,
+            // No more than a certificate.
+            certificate: &|_| Ok(()),
+            authorities: &|_| Ok(()),
         };
         let upstream = |name: &str| self.declared(name);
         let request = RequestContext {

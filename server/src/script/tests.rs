@@ -43,6 +43,10 @@ impl Folder {
     }
 }
 
+fn is_there(path: &Path) -> Result<(), String> {
+    files::read_file(path, 1 << 20).map(drop)
+}
+
 /// What is wrong with a file, checked too, with paths relative to the folder.
 fn errors(path: &Path, folder: &Path) -> String {
     let socket = folder.join("site.lua.sock");
@@ -54,6 +58,8 @@ fn errors(path: &Path, folder: &Path) -> String {
         read: &files::read_file,
         account: &|_, _| Ok(()),
         program: &files::find_program,
+        certificate: &|shown| [&shown.cert, &shown.key].into_iter().try_for_each(|path| is_there(path)),
+        authorities: &is_there,
     };
     let drawn = match load(path).map_err(|failed| failed.checked(&context)) {
         Err(failed) => draw(&failed.diagnostics, &failed.sources, false),

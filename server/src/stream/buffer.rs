@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-/// Capacities that are pooled; a larger buffer is made for its one use.
-const CLASSES: [usize; 3] = [16 << 10, 64 << 10, 256 << 10];
+/// Capacities that are pooled; a larger buffer is made for its one use. The smallest holds the longest record of TLS.
+const CLASSES: [usize; 3] = [19 << 10, 64 << 10, 256 << 10];
 
-/// Free buffers kept of each class: 4 MiB, 4 MiB and 2 MiB a worker at most.
+/// Free buffers kept of each class: 5 MiB, 4 MiB and 2 MiB a worker at most.
 const KEPT: [usize; 3] = [256, 64, 8];
 
 thread_local! {
@@ -49,6 +49,24 @@ impl Buffer {
             self.start = 0;
         }
         &mut self.bytes[self.end..]
+    }
+
+    /// Makes room for `n` bytes behind the unread ones; false when they do not fit in.
+    pub fn make_room(&mut self, n: usize) -> bool {
+        if self.bytes.len() - self.end < n && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        self.bytes.len() - self.end >= n
+    }
+
+    /// Appends as much of `bytes` as there is room behind the unread ones.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        let spare = self.spare();
+        let n = bytes.len().min(spare.len());
+        spare[..n].copy_from_slice(&bytes[..n]);
+        self.commit(n);
     }
 
     /// Counts `n` bytes of [`spare`](Self::spare) as read from the socket.

@@ -20,6 +20,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::Secure;
+
 /// A peer that vanished is noticed after two minutes, also where no time-out of ours runs: in a tunnel.
 pub const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
@@ -30,6 +32,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A unix stream socket.
     Unix(UnixStream),
+    /// TLS over one of the two.
+    Tls(Box<Secure>),
 }
 
 /// Who is at the other end.
@@ -78,32 +82,43 @@ impl Socket {
                 Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
             }
             Self::Unix(_) => None,
+            Self::Tls(secure) => secure.local_address(),
         }
+    }
+
+    /// Whether what is read and written are the kernel's own bytes.
+    pub fn is_plain(&self) -> bool {
+        !matches!(self, Self::Tls(_))
     }
 
     /// Reads once; a short read leaves the socket marked as drained, which spares a system call.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(into);
+        let mut filled = ReadBuf::new(into);
         let read = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut into),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut filled),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut filled),
+            Self::Tls(secure) => return secure.poll_read(cx, into),
         };
         ready!(read)?;
-        Poll::Ready(Ok(into.filled().len()))
+        Poll::Ready(Ok(filled.filled().len()))
     }
 
-    /// Writes once, as much as the kernel takes.
+    /// Writes once, as much as the kernel takes, or TLS accepts: then [`poll_flush`](Self::poll_flush) tells when it is out.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match (self, parts) {
             (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
+            (Self::Tls(secure), _) => secure.poll_write(cx, parts),
         }
     }
 
     /// As [`poll_write`](Self::poll_write), for bytes that the end of our direction follows at once: the kernel holds them
     /// back, 200 ms at most, to send both in one segment.
-    pub fn poll_write_last(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub fn poll_write_last(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Self::Tls(secure) = self {
+            return secure.poll_write_last(cx, parts);
+        }
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         self.poll_write_with(cx, |socket| {
             Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
@@ -111,9 +126,18 @@ impl Socket {
     }
 
     /// Ready when nothing that was written waits on our side for the kernel.
-    pub fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(secure) => secure.poll_flush(cx),
+        }
+    }
+
+    /// Bytes that were accepted and wait on our side for the kernel.
+    pub fn unflushed(&self) -> usize {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => 0,
+            Self::Tls(secure) => secure.unflushed(),
         }
     }
 
@@ -124,26 +148,38 @@ impl Socket {
     }
 
     /// As [`Wire::write_now`](super::Wire::write_now) says.
-    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Self::Tls(secure) = self {
+            return secure.write_now(bytes);
+        }
         Ok(rustix::net::send(self.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
     }
 
     /// Ready when a read would not wait: bytes, the end, or an error.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(secure) => secure.poll_readable(cx),
+            plain => plain.poll_ready(cx),
         }
     }
 
-    /// Runs `read` on the raw descriptor when it is readable: for system calls that bypass user memory.
+    /// Ready when the kernel has something to read.
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(secure) => secure.socket().poll_ready(cx),
+        }
+    }
+
+    /// Runs `read` on the raw descriptor when it is readable: for system calls that bypass user memory. Not for TLS.
     pub fn poll_read_with(
         &self,
         cx: &mut Context<'_>,
         mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.poll_readable(cx))?;
+            ready!(self.poll_ready(cx))?;
             match self.try_io(Interest::READABLE, &mut read) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
@@ -151,7 +187,7 @@ impl Socket {
         }
     }
 
-    /// Runs `write` on the raw descriptor when it is writable: for system calls that bypass user memory.
+    /// Runs `write` on the raw descriptor when it is writable: for system calls that bypass user memory. Not for TLS.
     pub fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -161,6 +197,7 @@ impl Socket {
             match self {
                 Self::Tcp(stream) => ready!(stream.poll_write_ready(cx))?,
                 Self::Unix(stream) => ready!(stream.poll_write_ready(cx))?,
+                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             }
             match self.try_io(Interest::WRITABLE, &mut write) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -178,16 +215,23 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, || run(stream.as_fd())),
             Self::Unix(stream) => stream.try_io(interest, || run(stream.as_fd())),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// Ends our direction; the other one stays open.
-    pub fn shutdown_write(&self) -> io::Result<()> {
+    /// Ends our direction; the other one stays open. Behind all that was accepted, if TLS has something left.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        if let Self::Tls(secure) = self {
+            return secure.shutdown_write();
+        }
         Ok(rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Write)?)
     }
 
     /// Whether bytes wait to be read; asks the kernel, which may know of more than the runtime.
     pub fn has_unread(&self) -> bool {
+        if let Self::Tls(secure) = self {
+            return secure.has_unread();
+        }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         rustix::net::recv(self.as_fd(), &mut [0; 1], flags).is_ok_and(|(n, _)| n > 0)
     }
@@ -195,6 +239,9 @@ impl Socket {
     /// Lets the runtime know whether everything was read, where reads were not short enough to tell: only then does it
     /// wait for the next byte, and only then is the connection silent.
     pub fn settle(&self) {
+        if !self.is_plain() {
+            return;
+        }
         let mut peek = |socket: BorrowedFd<'_>| {
             let (n, _) = rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
             Ok(n)
@@ -207,28 +254,40 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(secure) => secure.socket().as_fd(),
         }
     }
 
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
-    pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            // A socket that is gone already needs no reset.
-            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+    pub fn reset_on_close(&mut self) {
+        match self {
+            Self::Tcp(stream) => {
+                // A socket that is gone already needs no reset.
+                let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+            }
+            Self::Unix(_) => {}
+            Self::Tls(secure) => secure.reset_on_close(),
         }
     }
 
     /// Lets the kernel find out whether the peer is still there, for as long as nothing else does.
     pub fn probe_peer(&self) {
-        if let Self::Tcp(stream) = self {
-            // A socket that can't be probed is only noticed later.
-            let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+        match self {
+            Self::Tcp(stream) => {
+                // A socket that can't be probed is only noticed later.
+                let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
+            }
+            Self::Unix(_) => {}
+            Self::Tls(secure) => secure.socket().probe_peer(),
         }
     }
 
     /// As [`Wire::watch`](super::Wire::watch) says.
-    pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
-        if self.poll_readable(cx).is_pending() {
+    pub fn watch(&mut self, cx: &mut Context<'_>) -> Watched {
+        if let Self::Tls(secure) = self {
+            return secure.watch(cx);
+        }
+        if self.poll_ready(cx).is_pending() {
             return Watched::Quiet;
         }
         let descriptor = self.as_fd();
@@ -242,12 +301,13 @@ impl Socket {
 
     /// Ready when the connection broke, unless there are unread bytes before the break; asks the kernel only when there was an event.
     pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_readable(cx).is_pending() {
+        if self.poll_ready(cx).is_pending() {
             return Poll::Pending;
         }
         let error = match self {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(stream) => stream.take_error(),
+            Self::Tls(secure) => return secure.poll_broken(cx),
         };
         if matches!(error, Ok(None)) { Poll::Pending } else { Poll::Ready(()) }
     }

@@ -21,6 +21,8 @@ use super::{Buffer, Peer, Security, Socket, Timer, Watched};
 pub struct Wire {
     socket: RefCell<Socket>,
     peer: Peer,
+    /// Whether the kernel may move its bytes, and takes them before a write returns.
+    plain: bool,
     /// What somebody who passes the connection on states beside the peer.
     stated: Option<Box<Stated>>,
     reading: RefCell<Side>,
@@ -44,6 +46,7 @@ impl Wire {
     /// Wraps a connected socket.
     pub fn new(socket: Socket, peer: Peer) -> Self {
         Self {
+            plain: socket.is_plain(),
             socket: RefCell::new(socket),
             peer,
             stated: None,
@@ -120,13 +123,13 @@ impl Wire {
 
     /// Ready when a read would not wait. Waits for `timeout` at most.
     pub fn poll_readable(&self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<io::Result<()>> {
-        let ready = self.socket.borrow().poll_readable(cx);
+        let ready = self.socket.borrow_mut().poll_readable(cx);
         self.reading.borrow_mut().bound(cx, ready, timeout)
     }
 
     /// As [`poll_readable`](Self::poll_readable), for a wait with an end of its own.
     pub fn poll_readable_until(&self, cx: &mut Context<'_>, at: Instant) -> Poll<io::Result<()>> {
-        let ready = self.socket.borrow().poll_readable(cx);
+        let ready = self.socket.borrow_mut().poll_readable(cx);
         if ready.is_ready() {
             return ready;
         }
@@ -151,19 +154,32 @@ impl Wire {
         parts: &[IoSlice<'_>],
         timeout: Option<Duration>,
     ) -> Poll<io::Result<usize>> {
-        let written = self.socket.borrow().poll_write_last(cx, parts);
+        let written = self.socket.borrow_mut().poll_write_last(cx, parts);
         self.writing.borrow_mut().bound(cx, written, timeout)
+    }
+
+    /// Whether what is read and written are the kernel's own bytes, so that it may move them; else callers copy.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Bytes that were accepted and wait on our side for the kernel.
+    pub fn unflushed(&self) -> usize {
+        if self.plain { 0 } else { self.socket.borrow().unflushed() }
     }
 
     /// Ready when nothing that was written waits on our side for the kernel. Waits for `timeout` at most.
     pub fn poll_flush(&self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<io::Result<()>> {
+        if self.plain {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = self.socket.borrow_mut().poll_flush(cx);
         self.writing.borrow_mut().bound(cx, flushed, timeout)
     }
 
-    /// Writes at once what the kernel takes, whatever the runtime knows: `WouldBlock` when that is nothing.
+    /// Writes at once what the kernel takes (or TLS accepts), whatever the runtime knows: `WouldBlock` when that is nothing.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.borrow().write_now(bytes)
+        self.socket.borrow_mut().write_now(bytes)
     }
 
     /// Sends a 1xx head to the client of an HTTP/2 stream; other sockets take heads as bytes.
@@ -211,7 +227,7 @@ impl Wire {
 
     /// Ends our direction; the other one stays open.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        self.socket.borrow().shutdown_write()
+        self.socket.borrow_mut().shutdown_write()
     }
 
     /// Whether bytes of the peer wait with the kernel.
@@ -221,13 +237,13 @@ impl Wire {
 
     /// Makes the close that follows a reset, so that the peer can't take a cut for an end.
     pub fn reset_on_close(&self) {
-        self.socket.borrow().reset_on_close();
+        self.socket.borrow_mut().reset_on_close();
     }
 
     /// Whether the peer has ended its direction or the connection broke, for one who reads nothing meanwhile. Calls the
     /// task at the next event, unless bytes are unread: then nobody calls, and who wants to know asks again.
     pub fn watch(&self, cx: &mut Context<'_>) -> Watched {
-        self.socket.borrow().watch(cx)
+        self.socket.borrow_mut().watch(cx)
     }
 
     /// Ready when the connection broke (a reset), without reading from it. An end of input only is no break.

@@ -8,7 +8,10 @@ use rsp_core::{
 };
 
 use super::{Affinity, Group};
-use crate::message::{Request, Response};
+use crate::{
+    message::{Request, Response},
+    stream::Peer,
+};
 
 /// Reads what the group goes by, and takes its cookie away: it is none of the upstream's business.
 pub fn read(group: &Group, request: &mut Request) -> Option<Box<Affinity>> {
@@ -19,6 +22,13 @@ pub fn read(group: &Group, request: &mut Request) -> Option<Box<Affinity>> {
         before
     });
     (key.is_some() || before.is_some()).then(|| Box::new(Affinity { key, before, until: None }))
+}
+
+/// The same for a connection of which nothing is read: only its client's address can be a key.
+pub fn of_connection(group: &Group, peer: Peer) -> Option<Box<Affinity>> {
+    let by_address = group.spec.balance == Balance::Hash && group.spec.key == HashKey::ClientIp;
+    let key = if by_address { peer.ip().map(|ip| key_hash(&address(ip))) } else { None };
+    key.map(|key| Box::new(Affinity { key: Some(key), ..Affinity::default() }))
 }
 
 fn key(key: &HashKey, request: &Request) -> Option<u64> {

@@ -5,7 +5,10 @@ use std::{io, rc::Rc, sync::Arc, time::Duration};
 use http::Method;
 use rsp_core::{
     balance::{InFlight, Outcome, Tried},
-    frame::{http1::Framing, proxy_protocol},
+    frame::{
+        http1::Framing,
+        proxy_protocol::{self, Said, SaidTls},
+    },
 };
 use tokio::time::Instant;
 
@@ -17,8 +20,8 @@ use super::{
 };
 use crate::{
     error::{Fault, Kind},
-    message::{Answered, Body, Request},
-    stream::Wire,
+    message::{Answered, Body, Interim, Request, RequestId},
+    stream::{Security, Wire},
 };
 
 /// A connection of its own.
@@ -31,13 +34,49 @@ pub struct Dialled {
     pub answered: Answered,
 }
 
+/// Whom a connection is for.
+pub struct Caller<'a> {
+    /// The client's connection: it is watched while there is no endpoint, and the PROXY protocol tells its ends.
+    pub interim: Interim,
+    /// What the PROXY protocol tells beside them.
+    pub said: Said<'a>,
+    /// For random choices.
+    pub seed: u64,
+    /// Since when it is here.
+    pub received: Instant,
+}
+
+impl<'a> Caller<'a> {
+    /// Whoever sent a request.
+    pub fn of(request: &'a Request) -> Self {
+        let said = request.security.as_deref().map(said).unwrap_or_default();
+        Self { interim: request.interim.clone(), said, seed: request.id.seed(), received: request.received }
+    }
+
+    /// Whoever is at the other end of a connection of which nothing is read here.
+    pub fn at(wire: &Rc<Wire>, said: Said<'a>) -> Self {
+        let (seed, received) = (RequestId::next().seed(), Instant::now());
+        Self { interim: Interim::Never(Rc::clone(wire)), said, seed, received }
+    }
+}
+
+/// What endpoints are told of TLS that ended here.
+pub fn said(security: &Security) -> Said<'_> {
+    let alpn: Option<&[u8]> = if security.http2 { Some(b"h2") } else { None };
+    Said {
+        authority: security.server_name.as_deref(),
+        alpn: alpn.map(Into::into),
+        tls: Some(SaidTls { version: security.version, subject: security.subject.as_deref() }),
+    }
+}
+
 /// Connects to one of the group's endpoints, another one where that fails: nothing was said yet, so that an attempt costs
 /// nothing of the budget of retries.
 ///
 /// # Errors
 /// `UpstreamDead`, `UpstreamSlow` or `Full`.
-pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Affinity>>) -> Result<Dialled, Fault> {
-    let mut outgoing = wish(group, request, affinity);
+pub async fn dial(group: &Arc<Group>, caller: &Caller<'_>, affinity: Option<Box<Affinity>>) -> Result<Dialled, Fault> {
+    let mut outgoing = wish(group, caller, affinity);
     let mut live = group.live();
     let mut tried = Tried::default();
     let (mut tries, mut waits) = (0, None);
@@ -63,7 +102,7 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
         let endpoint = &group.endpoints[index];
         let started = Instant::now();
         let connected = connect(endpoint, group.spec.connect_timeout).await;
-        let failed = match connected.and_then(|wire| introduced(wire, group, request)) {
+        let failed = match connected.and_then(|wire| introduced(wire, group, caller)) {
             Ok(wire) => {
                 group.counts.opened.inc();
                 // It has no end that would say so.
@@ -91,10 +130,10 @@ pub async fn dial(group: &Arc<Group>, request: &Request, affinity: Option<Box<Af
 }
 
 /// The same once it was told whose it is, where the group wants to know.
-fn introduced(wire: Rc<Wire>, group: &Group, request: &Request) -> io::Result<Rc<Wire>> {
+fn introduced(wire: Rc<Wire>, group: &Group, caller: &Caller<'_>) -> io::Result<Rc<Wire>> {
     let Some(version) = group.spec.proxy_protocol else { return Ok(wire) };
     let mut header = Vec::new();
-    proxy_protocol::write(version, request.interim.client().and_then(Wire::ends), &mut header);
+    proxy_protocol::write_saying(version, caller.interim.client().and_then(Wire::ends), &caller.said, &mut header);
     // A connection on which nothing was written has room for it.
     match wire.write_now(&header)? == header.len() {
         true => Ok(wire),
@@ -103,7 +142,7 @@ fn introduced(wire: Rc<Wire>, group: &Group, request: &Request) -> io::Result<Rc
 }
 
 /// What a choice goes by; nothing of it is sent.
-fn wish<'a>(group: &Group, request: &Request, affinity: Option<Box<Affinity>>) -> Outgoing<'a> {
+fn wish<'a>(group: &Group, caller: &Caller<'_>, affinity: Option<Box<Affinity>>) -> Outgoing<'a> {
     Outgoing {
         render: &|_, _| {},
         method: &Method::GET,
@@ -117,9 +156,9 @@ fn wish<'a>(group: &Group, request: &Request, affinity: Option<Box<Affinity>>) -
         capacity: 0,
         retry: group.spec.retry,
         silence: None,
-        interim: request.interim.clone(),
-        seed: request.id.seed(),
+        interim: caller.interim.clone(),
+        seed: caller.seed,
         affinity,
-        now: request.received,
+        now: caller.received,
     }
 }

@@ -22,6 +22,7 @@ use super::{
     Endpoint, Group, Pools,
     choice::{self, Affinity, Lack},
     connect::connect,
+    dial::said,
     failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
 };
 use crate::{
@@ -233,7 +234,9 @@ fn sender(
 ) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
     if let Some(version) = introduction {
-        proxy_protocol::write(version, outgoing.interim.client().and_then(Wire::ends), &mut head);
+        let client = outgoing.interim.client();
+        let said = client.and_then(Wire::security).map(|known| said(known)).unwrap_or_default();
+        proxy_protocol::write_saying(version, client.and_then(Wire::ends), &said, &mut head);
     }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);

@@ -19,7 +19,7 @@ mod resolve;
 mod sticky;
 
 pub use choice::Affinity;
-pub use dial::{Dialled, dial};
+pub use dial::{Caller, Dialled, dial};
 pub use exchange::{Fastcgi, Outgoing, since_start};
 pub use follow::follow_for_ever;
 pub use group::{Endpoint, Group, Registry};

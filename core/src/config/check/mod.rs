@@ -1,6 +1,7 @@
 //! Checks an evaluated file: statements first, then sites, so that a name may be used above its declaration.
 
 mod auth;
+mod authority;
 mod balance;
 mod broker;
 mod channel;
@@ -15,6 +16,7 @@ mod limit;
 mod program;
 mod rewrite;
 mod route;
+mod secured;
 mod site;
 mod statement;
 #[cfg(test)]
@@ -33,7 +35,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    checked::{Address, Auth, Config, Handler, Hidden, PageFile, Proxy, Reply, Upstream, secret_path},
+    checked::{
+        Address, Auth, CertificateFiles, Config, Handler, Hidden, PageFile, Proxy, Reply, Upstream, secret_path,
+    },
     diagnostic::{Diagnostic, Severity},
     raw::{File, Made, Source},
     reader::Reader,
@@ -42,6 +46,7 @@ use crate::route::Pattern;
 use channel::Channels;
 use limit::LimitNames;
 use program::Programs;
+use secured::Asked;
 use site::Around;
 use statement::Statements;
 use upstream::Upstreams;
@@ -63,7 +68,17 @@ pub struct Context<'a> {
     pub account: &'a Account<'a>,
     /// The program that a path names, or that is found under a name without a slash; the error is a sentence.
     pub program: &'a FindProgram<'a>,
+    /// Whether a certificate and its key can be shown; the error is a sentence that names the file and the reason.
+    pub certificate: &'a CheckCertificate<'a>,
+    /// Whether a file has certificates of authorities; the error is a sentence that names the file and the reason.
+    pub authorities: &'a CheckAuthorities<'a>,
 }
+
+/// Looks into the files of a certificate.
+pub type CheckCertificate<'a> = dyn Fn(&CertificateFiles) -> Result<(), String> + 'a;
+
+/// Looks into a file of authorities.
+pub type CheckAuthorities<'a> = dyn Fn(&Path) -> Result<(), String> + 'a;
 
 /// Reads a file.
 pub type ReadFile<'a> = dyn Fn(&Path, u64) -> Result<Vec<u8>, String> + 'a;
@@ -168,6 +183,11 @@ struct Checker<'a> {
     limits: LimitNames,
     channels: Channels,
     programs: Programs,
+    /// What was found in the files of each certificate, read once however many sites show it.
+    certificates: HashMap<CertificateFiles, Result<(), String>>,
+    /// Keys, certificates and the folder of the authority's.
+    private: Vec<PathBuf>,
+    asked: Asked,
 }
 
 impl<'a> Checker<'a> {
@@ -186,6 +206,9 @@ impl<'a> Checker<'a> {
             limits: LimitNames::default(),
             channels: Channels::default(),
             programs: Programs::default(),
+            certificates: HashMap::new(),
+            private: Vec::new(),
+            asked: Asked::default(),
         }
     }
 
@@ -207,15 +230,20 @@ impl<'a> Checker<'a> {
             broker,
             acme,
         } = self.statements(file);
-        let own = match &admin.address {
+        let mut own = match &admin.address {
             None => own_files(self.context.admin_socket, true),
             Some(Address::Unix(path)) => own_files(path, true),
             Some(Address::Tcp(_)) => own_files(self.context.admin_socket, false),
         };
+        self.private_of_sites(file);
+        own.extend(std::mem::take(&mut self.private));
         self.hidden = files::hidden(&self.context, own, &file.sources);
         let limits = Arc::new(limits);
-        let around = Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors };
+        let has_acme = file.statements.iter().any(|made| made.what == "acme");
+        let around =
+            Around { listeners: &listeners, limits: &limits, access_log: &access_log, errors: &errors, has_acme };
         let sites = self.sites(file, &around);
+        self.secured_listeners(file, &around, acme.as_ref().map(|(acme, span)| (acme.challenge, *span)));
         Some(Config {
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             admin,
@@ -234,7 +262,7 @@ impl<'a> Checker<'a> {
             programs: std::mem::take(&mut self.programs).for_everybody(),
             functions: file.functions,
             hidden: Arc::clone(&self.hidden),
-            acme,
+            acme: acme.map(|(acme, _)| acme),
         })
     }
 }

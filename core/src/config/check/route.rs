@@ -16,7 +16,7 @@ use crate::{
 
 impl Checker<'_> {
     /// The routes of one site; its array part is short for `["/*"]`.
-    pub(super) fn routes(&mut self, made: &Made) -> Vec<Route> {
+    pub(super) fn routes(&mut self, made: &Made, is_passed: bool) -> Vec<Route> {
         let entries = made.arguments.entries.iter();
         let mut routes: Vec<(Route, Span)> = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -45,6 +45,7 @@ impl Checker<'_> {
             routes.extend(chain.map(|chain| (Route { method: None, pattern, chain }, span)));
         }
         if routes.is_empty()
+            && !is_passed
             && items.is_empty()
             && !made.arguments.entries.iter().any(|entry| route_key(entry).is_some())
         {

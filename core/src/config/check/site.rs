@@ -26,6 +26,8 @@ pub(super) struct Around<'a> {
     pub(super) limits: &'a Arc<Limits>,
     pub(super) access_log: &'a AccessLog,
     pub(super) errors: &'a Option<Arc<ErrorPages>>,
+    /// Whether there is an `acme`, right or wrong.
+    pub(super) has_acme: bool,
 }
 
 impl Checker<'_> {
@@ -35,7 +37,9 @@ impl Checker<'_> {
         for made in file.statements.iter().filter(|made| made.what == "site") {
             sites.extend(self.site(made, around, &mut taken));
         }
-        if sites.is_empty() && !file.statements.iter().any(|made| made.what == "site") {
+        let is_http =
+            around.listeners.is_empty() || around.listeners.iter().any(|(listener, _)| listener.tcp.is_none());
+        if is_http && sites.is_empty() && !file.statements.iter().any(|made| made.what == "site") {
             let place = file.statements.first().map_or(Span::default(), |made| made.span);
             let label = "for example: site \"*\" (proxy \"127.0.0.1:3000\")";
             self.reader.report(Diagnostic::warning(place, "no `site`: every request gets 404", label));
@@ -73,9 +77,12 @@ impl Checker<'_> {
         let tls = self.site_tls(&settings);
         let hsts = self.hsts(&settings);
         let redirect_http = settings.bool("redirect_http");
-        let routes = self.routes(made);
-        let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-        Some(Site { hosts, listeners, limits, access_log, errors, tls, redirect_http, hsts, routes })
+        let is_passed = matches!(settings.raw("tls"), Some((Value::Made(made), _)) if made.what == "passthrough");
+        let routes = self.routes(made, is_passed);
+        let names = hosts.iter().map(|(host, _)| host.clone()).collect();
+        let site = Site { hosts: names, listeners, limits, access_log, errors, tls, redirect_http, hsts, routes };
+        self.secured_site(&site, &settings, &hosts, around, made.span);
+        Some(site)
     }
 
     /// The options, wherever they stand: beside the hosts or among the routes.
@@ -127,6 +134,11 @@ impl Checker<'_> {
         for (text, span) in texts {
             match address::listen_address(text, &self.reader.folder(span)) {
                 Ok(address) => match all.iter().position(|(listener, _)| listener.address == address) {
+                    Some(index) if all[index].0.tcp.is_some() => {
+                        let message = format!("`listen` {address} is a tunnel: no site answers there");
+                        let error = Diagnostic::error(span, message, "another listener");
+                        self.reader.report(error.note(all[index].1, "the tunnel"));
+                    }
                     Some(index) => chosen.push(index),
                     None => self.unknown_listener(text, span, all),
                 },

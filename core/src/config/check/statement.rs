@@ -32,7 +32,7 @@ pub(super) struct Statements {
     pub(super) drain: Duration,
     pub(super) user: Option<User>,
     pub(super) broker: Broker,
-    pub(super) acme: Option<Arc<Acme>>,
+    pub(super) acme: Option<(Arc<Acme>, Span)>,
 }
 
 impl Checker<'_> {
@@ -127,7 +127,7 @@ impl Checker<'_> {
                     statements.broker = broker;
                 }
             }
-            "acme" => statements.acme = self.acme(&arguments.settings, made.span),
+            "acme" => statements.acme = self.acme(&arguments.settings, made.span).map(|acme| (acme, made.span)),
             "trust" => statements.trust = arguments.networks(),
             "limits" => statements.limits = limits(&arguments.settings, &Limits::default()),
             "resolver" => {

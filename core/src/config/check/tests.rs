@@ -7,6 +7,7 @@ mod programs;
 mod routes;
 mod sites;
 mod statements;
+mod tls;
 mod upstreams;
 
 use std::{path::Path, sync::Arc};
@@ -16,7 +17,6 @@ use crate::{
     auth::token::tests as keys,
     config::{
         checked::*,
-        options as table_of_options,
         raw::{Entry, FunctionId, Item, Key, Span, Table, Value},
     },
 };
@@ -181,8 +181,26 @@ fn context() -> Context<'static> {
             other => Err(format!("there is no program {other}")),
         }
     }
-    let (folder, admin_socket) = (Path::new("/srv"), Path::new("/etc/rsp/site.lua.sock"));
-    Context { folder, admin_socket, probe: &probe, real: &real, read: &read, account: &account, program: &program }
+    fn certificate(files: &CertificateFiles) -> Result<(), String> {
+        match files.cert.to_str().unwrap() {
+            gone if gone.contains("gone") => Err(format!("cannot open {gone}: No such file or directory")),
+            _ => Ok(()),
+        }
+    }
+    fn authorities(path: &Path) -> Result<(), String> {
+        certificate(&CertificateFiles { cert: path.to_owned(), key: path.to_owned(), ocsp: None })
+    }
+    Context {
+        folder: Path::new("/srv"),
+        admin_socket: Path::new("/etc/rsp/site.lua.sock"),
+        probe: &probe,
+        real: &real,
+        read: &read,
+        account: &account,
+        program: &program,
+        certificate: &certificate,
+        authorities: &authorities,
+    }
 }
 
 /// The errors of one route's value, built by `route`, in a file that is right otherwise.

@@ -158,6 +158,7 @@ impl Checker<'_> {
         // Each of them says what is wrong, whatever is wrong with the others.
         let (key, sticky, probe) = (self.hash_key(settings), self.sticky(settings), self.probe(settings));
         let none = Settings::defaults(options::RETRY);
+        let tls = self.upstream_tls(settings, &endpoints, span);
         Some(Upstream {
             name: String::new(),
             endpoints,
@@ -184,7 +185,7 @@ impl Checker<'_> {
                 None => None,
             },
             http2: settings.bool("http2"),
-            tls: self.upstream_tls(settings, span),
+            tls,
         })
     }
 

@@ -269,6 +269,6 @@ pub(in crate::config) const PROTOCOLS: &[Word] = &[
 ];
 
 pub(in crate::config) const TUNNEL: Constructor =
-    handler("tunnel", "tunnel(app)", "Raw TCP both ways, for `listen { …, tcp = tunnel(app) }`.")
+    handler("tunnel", "tunnel(app)", "Bytes both ways, unread: for `listen { \":5432\", tcp = tunnel(app) }`, not for routes. The endpoints are balanced and ejected as ever.")
         .takes(&[opt("TARGET", UPSTREAM, REQUIRED, "An upstream.")], 1)
         .options(&[opt("idle_timeout", TIME, NONE, "Silence after which it is cut.")]);

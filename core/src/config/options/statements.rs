@@ -44,11 +44,17 @@ const LISTEN: Constructor = statement(
     ),
     opt(
         "tls",
-        Type::Other("true or a table", "boolean | { min: string? }"),
+        Type::Other("true or a table", "boolean | { min: (\"1.2\" | \"1.3\")? }"),
         Literal::Bool(false),
-        "TLS with the certificates of the sites; `{ min = \"1.3\" }` bounds the version, which is 1.2 at least.",
+        "TLS with the certificates of the sites that have `tls`, or passed through to their upstreams; at least one has. \
+         `{ min = \"1.3\" }` is the lowest version, otherwise `\"1.2\"`.",
     ),
-    opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 by prior knowledge without TLS; TLS always offers it."),
+    opt(
+        "http2",
+        Type::Bool,
+        Literal::Bool(false),
+        "HTTP/2 by prior knowledge without TLS, beside HTTP/1.1; with TLS it is always offered.",
+    ),
     opt(
         "proxy_protocol",
         Type::Bool,
@@ -60,7 +66,8 @@ const LISTEN: Constructor = statement(
         "tcp",
         Type::Other("a `tunnel`", "Handler"),
         NONE,
-        "Everything goes through this tunnel, whatever the protocol.",
+        "Every connection goes through this tunnel, whatever it speaks; no site answers here. Not together with `tls` \
+         or `http2`.",
     ),
 ]);
 
@@ -93,9 +100,11 @@ pub(in crate::config) const SITE: Constructor = statement(
     ),
     opt(
         "tls",
-        Type::Other("a certificate", "any"),
+        Type::Other("a certificate", "Certificate | { Certificate } | \"acme\" | Passthrough"),
         NONE,
-        "`{ cert, key, client_ca, min }`, a list of those, `\"acme\"` or `passthrough(upstream)`.",
+        "What becomes of TLS connections that ask for its hosts: `{ cert = …, key = … }` opens them, a list of those has \
+         keys of different kinds (ECDSA and RSA), `\"acme\"` asks the authority of `acme` for a certificate, and \
+         `passthrough(upstream)` opens nothing. Who asks for no name, or one without a site, gets the site \"*\", or an alert.",
     ),
     opt(
         "errors",
@@ -103,12 +112,18 @@ pub(in crate::config) const SITE: Constructor = statement(
         Literal::Unset("those of `errors`"),
         "Its own error pages; what it doesn't say is as in `errors`.",
     ),
-    opt("redirect_http", Type::Bool, Literal::Bool(false), "Answer plain HTTP with a redirect to HTTPS."),
+    opt(
+        "redirect_http",
+        Type::Bool,
+        Literal::Bool(false),
+        "Answer what comes without TLS with a redirect to `https://`. Needs the site's `tls`.",
+    ),
     opt(
         "hsts",
         Type::Other("true or a duration", "boolean | Duration"),
         Literal::Bool(false),
-        "Send `Strict-Transport-Security` over TLS; true is a year.",
+        "Send `Strict-Transport-Security` over TLS, so that browsers come by TLS only; true is a year, `\"0s\"` takes it \
+         back. Needs the site's `tls`.",
     ),
 ]);
 
@@ -297,20 +312,36 @@ const CHALLENGES: &[Word] = &[word("http-01"), word("tls-alpn-01")];
 
 const ACME: Constructor = statement(
     "acme",
-    "acme { email = \"me@example.com\" }",
-    "Certificates from an ACME authority, for sites with `tls = \"acme\"`.",
+    "acme { email = \"me@example.com\", cache = \"./acme\" }",
+    "The authority that gives certificates to the sites with `tls = \"acme\"` (RFC 8555). A certificate is renewed at two \
+     thirds of its life, or when the authority says so. Wildcards can't be had: these challenges don't prove them.",
 )
 .options(&[
     opt("email", Type::Text, NONE, "Whom the authority may write to."),
-    opt("directory", Type::Text, Literal::Unset("Let's Encrypt"), "The authority's URL."),
-    opt("cache", Type::Path, NONE, "The folder for keys and certificates."),
+    opt(
+        "directory",
+        Type::Text,
+        Literal::Text("production"),
+        "The authority's URL; `\"production\"` and `\"staging\"` are those of Let's Encrypt.",
+    ),
+    opt(
+        "cache",
+        Type::Path,
+        Literal::Unset("required"),
+        "The folder for the account, keys (mode 0600) and certificates; made if it is missing, and never served by `files`.",
+    ),
     opt(
         "challenge",
         Type::Choice(CHALLENGES),
         Literal::Text("http-01"),
-        "How control of a name is proved: by an answer on port 80, or by a handshake on port 443.",
+        "How control of a name is proved: by an answer on port 80 (RFC 8555 §8.3), or by a handshake on port 443 (RFC 8737).",
     ),
-    opt("ca", Type::Path, Literal::Unset("the system's"), "Who signed the directory's own certificate."),
+    opt(
+        "ca",
+        Type::Path,
+        Literal::Unset("the system's"),
+        "A PEM file of authorities, one of which signed the certificate of the directory itself.",
+    ),
 ]);
 
 const VERSIONS: &[Word] = &[word("1.2"), word("1.3")];
@@ -325,19 +356,38 @@ pub(in crate::config) const SITE_TLS: &[Opt] = &[
         "cert",
         Type::Path,
         Literal::Unset("required"),
-        "A PEM file: the site's certificate and those that lead to an authority.",
+        "A PEM file: the site's certificate first, then those that lead to an authority. Read again when it changes, \
+         with its key; the old one stays while the new one is wrong. Never served by `files`.",
     ),
-    opt("key", Type::Path, Literal::Unset("in `cert`"), "A PEM file of its key."),
+    opt(
+        "key",
+        Type::Path,
+        Literal::Unset("in `cert`"),
+        "A PEM file of its key: RSA or ECDSA. Never served by `files`.",
+    ),
     opt("ocsp", Type::Path, NONE, "A DER file of an OCSP response, which is stapled."),
-    opt("client_ca", Type::Path, NONE, "A PEM file of authorities; clients need a certificate of one of them."),
-    opt("min", Type::Choice(VERSIONS), Literal::Unset("the listener's"), "The lowest version."),
+    opt(
+        "client_ca",
+        Type::Path,
+        NONE,
+        "A PEM file of authorities; clients need a certificate of one of them. Its subject is `request.tls.subject`.",
+    ),
+    opt(
+        "min",
+        Type::Choice(VERSIONS),
+        Literal::Unset("the listener's"),
+        "The lowest version, if the listener's is not higher.",
+    ),
     opt(
         "ciphers",
         Type::Other("a list of strings", "{ string }"),
         Literal::Unset("all"),
-        "The cipher suites, the preferred first.",
+        "The cipher suites, the preferred first, by the names of the standards: `{ \"TLS_AES_128_GCM_SHA256\" }`.",
     ),
+    opt("certificate", FUNCTION_OF_NAME, NONE, "Gives the certificate for a name.").later(),
 ];
+
+const FUNCTION_OF_NAME: Type = Type::Other("a function", "(sni: string) -> Certificate?");
 
 const FUNCTION: Type = Type::Other("a function", "() -> ()");
 

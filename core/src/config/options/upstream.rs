@@ -17,7 +17,7 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
         "ENDPOINT",
         Type::Other("an endpoint", "Endpoint"),
         Literal::Unset("required"),
-        "`\"host:port\"`, `\"unix:/path\"`, or `{ ADDRESS, … }` with the options of an endpoint.",
+        "`\"host:port\"`, `\"https://host\"`, `\"unix:/path\"`, or `{ ADDRESS, … }` with the options of an endpoint.",
     )],
     1,
 )
@@ -69,7 +69,7 @@ pub(in crate::config) const UPSTREAM: Constructor = Constructor::new(
     opt("queue", Type::Table(QUEUE), NONE, "Where requests wait when all endpoints are full or down."),
     opt("slow_start", TIME_OR_ZERO, Literal::Text("0s"), "How long an endpoint that is back gets less than its share."),
     opt("http2", Type::Bool, Literal::Bool(false), "HTTP/2 to the endpoints: by ALPN over TLS, where one that has only HTTP/1.1 gets that, and else by prior knowledge. Needed for gRPC."),
-    opt("tls", Type::Table(TLS), NONE, "TLS to the endpoints; those written as `https://` have it anyway."),
+    opt("tls", Type::Table(TLS), NONE, "TLS to all endpoints; those written as `https://` have it anyway, with these options."),
     opt("proxy_protocol", Type::Choice(&[word("v1"), word("v2")]), NONE, "Each connection begins with a header of the PROXY protocol, which says whose it is; so it serves one client, and is not kept."),
     opt(
         "resolve",
@@ -139,9 +139,24 @@ pub(in crate::config) const QUEUE: &[Opt] = &[
 ];
 
 const TLS: &[Opt] = &[
-    opt("ca", Type::Path, Literal::Unset("the system's"), "Whose certificates are believed."),
-    opt("server_name", Type::Text, Literal::Unset("the endpoint's host"), "The name to ask for and to verify."),
-    opt("cert", Type::Path, NONE, "Our own certificate."),
-    opt("key", Type::Path, NONE, "Our own key."),
-    opt("verify", Type::Bool, Literal::Bool(true), "Whether the endpoint's certificate must be right."),
+    opt(
+        "ca",
+        Type::Path,
+        Literal::Unset("the system's"),
+        "A PEM file of authorities, one of which must have signed the endpoint's certificate.",
+    ),
+    opt(
+        "server_name",
+        Type::Text,
+        Literal::Unset("the endpoint's host"),
+        "The name to ask for and to verify; a unix socket has none of its own.",
+    ),
+    opt("cert", Type::Path, NONE, "Our own certificate, a PEM file, for endpoints that ask for one."),
+    opt("key", Type::Path, Literal::Unset("in `cert`"), "Its key, a PEM file."),
+    opt(
+        "verify",
+        Type::Bool,
+        Literal::Bool(true),
+        "Whether the endpoint's certificate must be right. Without it anybody on the way can answer.",
+    ),
 ];

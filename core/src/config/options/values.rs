@@ -55,7 +55,8 @@ pub(in crate::config) const PASSTHROUGH: Constructor = Constructor::new(
     Kind::Value,
     "passthrough",
     "passthrough(app)",
-    "As a site's `tls`: the connection goes to the upstream unopened, chosen by the name in its first message.",
+    "As a site's `tls`: the connection goes to the upstream unopened, chosen by the name in its first message. The upstream \
+     has the key; `proxy_protocol = \"v2\"` of `upstream` tells it the client's address.",
 )
 .takes(
     &[opt(

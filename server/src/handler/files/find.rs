@@ -65,7 +65,10 @@ fn index<'a>(files: &Files, folder: Cow<'a, [u8]>) -> Result<Found<'a>, Fault> {
         _ => {}
     }
     let path = if folder.is_empty() { &b"."[..] } else { &folder };
-    beneath::open(&files.root, path, beneath::FOLDER).map_err(fault)?;
+    let opened = beneath::open(&files.root, path, beneath::FOLDER).map_err(fault)?;
+    if kept::is_hidden(&files.hidden, &files.root, path, &opened) {
+        return Err(not_found());
+    }
     Ok(Found::FolderWithoutIndex(folder))
 }
 

@@ -183,7 +183,8 @@ fn open_now(root: &Path, below: &[u8], hidden: &Arc<Hidden>) -> Result<Kept, Err
     let file = beneath::open(root, below, beneath::READ)?;
     let stat = fstat(&file)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
-    if kind == FileType::RegularFile && (is_hidden(hidden, root, below, &file) || is_hidden_elsewhere(hidden, &stat)) {
+    let is_file = kind == FileType::RegularFile;
+    if is_hidden(hidden, root, below, &file) || (is_file && is_hidden_elsewhere(hidden, &stat)) {
         return Err(Errno::NOENT);
     }
     Ok(Kept {
@@ -199,10 +200,15 @@ fn open_now(root: &Path, below: &[u8], hidden: &Arc<Hidden>) -> Result<Kept, Err
 }
 
 /// By its name, and by where it really is: a link or another spelling of a folder hides nothing.
-fn is_hidden(hidden: &Hidden, root: &Path, below: &[u8], file: &rustix::fd::OwnedFd) -> bool {
+pub fn is_hidden(hidden: &Hidden, root: &Path, below: &[u8], file: &rustix::fd::OwnedFd) -> bool {
     let named = || root.join(std::ffi::OsStr::from_bytes(below));
     !hidden.is_empty()
-        && (hidden.contains(&named()) || beneath::place(file).is_some_and(|place| hidden.contains(&place)))
+        && (is_within(hidden, &named()) || beneath::place(file).is_some_and(|place| is_within(hidden, &place)))
+}
+
+/// A folder hides what is in it.
+pub fn is_within(hidden: &Hidden, path: &Path) -> bool {
+    path.ancestors().any(|above| hidden.contains(above))
 }
 
 /// By another name of the same file: few files have more than one.

@@ -294,6 +294,19 @@ fn a_hidden_path_is_never_served() {
 }
 
 #[test]
+fn nothing_below_a_hidden_folder_is_served_or_listed() {
+    let mut site = Site::new();
+    let root = site.files.root.clone();
+    site.files.hidden = Arc::new([root.join("docs")].into());
+    site.files.listing = true;
+    symlink("docs", root.join("elsewhere")).unwrap();
+    for path in ["/docs/index.html", "/docs/", "/docs", "/elsewhere/index.html", "/elsewhere/", "/link/a b.txt"] {
+        assert_eq!(site.status(path), 404, "{path}");
+    }
+    assert_eq!(site.status("/index.html"), 200);
+}
+
+#[test]
 fn what_may_not_be_read_is_forbidden() {
     let site = Site::new();
     let path = site.files.root.join("index.html");

@@ -251,6 +251,12 @@ impl Metrics {
         OpenTunnel(self)
     }
 
+    /// Counts a connection that is a tunnel from its beginning, until the guard is dropped.
+    pub fn begin_passage(self: &Arc<Self>) -> OpenPassage {
+        self.tunnels_open.inc();
+        OpenPassage(Arc::clone(self))
+    }
+
     /// Everything as OpenMetrics 1.0 text, which Prometheus reads; its type is [`Metrics::CONTENT_TYPE`].
     pub fn render(self: &Arc<Self>) -> String {
         render::render(self)
@@ -300,6 +306,16 @@ impl Drop for OpenTunnel<'_> {
     fn drop(&mut self) {
         self.0.tunnels_open.dec();
         self.0.requests_in_flight.inc();
+    }
+}
+
+/// Counts one connection that goes on unread while it lives.
+#[must_use = "the tunnel counts only as long as this lives"]
+pub struct OpenPassage(Arc<Metrics>);
+
+impl Drop for OpenPassage {
+    fn drop(&mut self) {
+        self.0.tunnels_open.dec();
     }
 }
 

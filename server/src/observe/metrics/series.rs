@@ -65,6 +65,13 @@ impl Series {
         traffic.bytes_out.fetch_add(bytes_out, Relaxed);
     }
 
+    /// Counts the bytes of a connection that was a tunnel from its beginning.
+    pub fn record_bytes(&self, bytes_in: u64, bytes_out: u64) {
+        let traffic = self.0.get_or_init(Box::default);
+        traffic.bytes_in.fetch_add(bytes_in, Relaxed);
+        traffic.bytes_out.fetch_add(bytes_out, Relaxed);
+    }
+
     /// Every status that occurred, with its count.
     pub fn statuses(&self) -> impl Iterator<Item = (u16, u64)> {
         let classes = self.0.get().into_iter().flat_map(|traffic| (1u16..).zip(&traffic.statuses));

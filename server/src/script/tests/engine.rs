@@ -55,6 +55,8 @@ fn bounded(text: &str, limits: Limits) -> Story {
         read: &files::read_file,
         account: &|_, _| Ok(()),
         program: &|path| Ok(path.to_owned()),
+        certificate: &|_| Ok(()),
+        authorities: &|_| Ok(()),
     };
     let (mut config, _): (Config, _) = config::check(&loaded.file, &context).unwrap();
     config.limits = Arc::new(limits);
@@ -499,6 +501,8 @@ fn checked(text: &str) -> Config {
         read: &files::read_file,
         account: &|_, _| Ok(()),
         program: &|path| Ok(path.to_owned()),
+        certificate: &|_| Ok(()),
+        authorities: &|_| Ok(()),
     };
     config::check(&loaded.file, &context).unwrap().0
 }

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{By, Order, Place};
+use super::{super::kept::is_within, By, Order, Place};
 use crate::stream::beneath;
 
 /// Entries of a page; more help nobody.
@@ -112,7 +112,7 @@ impl<'a> Reading<'a> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = rustix::fd::AsFd::as_fd(&self.root);
         let opened = beneath::open_in(root, &self.place.files.root, &path, flags).ok()?;
-        let is_hidden = beneath::place(&opened).is_some_and(|place| self.place.files.hidden.contains(&place));
+        let is_hidden = beneath::place(&opened).is_some_and(|place| is_within(&self.place.files.hidden, &place));
         fstat(&opened).ok().filter(|_| !is_hidden)
     }
 }
