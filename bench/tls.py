@@ -31,7 +31,7 @@ http {{
 """
 
 NGINX = NGINX_START + NGINX_HTTP + """
-  upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port} ssl http2 backlog=4096;
     location / {{
@@ -97,7 +97,7 @@ log {{ format = "none" }}
 limits {{ idle_timeout = "10m" }}
 site "{opened_name}" {{
   tls = {{ cert = "{pem}", key = "{pem}" }},
-  ["/*"] = proxy(upstream "origin" {{ "127.0.0.1:{origin}" }}),
+  ["/*"] = proxy(upstream "origin" {{ "127.0.0.1:{origin}", keepalive = 512 }}),
 }}
 site "{through_name}" {{ tls = passthrough(upstream "behind" {{ "127.0.0.1:{behind}" }}) }}
 """
