@@ -78,9 +78,10 @@ impl Snapshot {
         let Some(security) = site.and_then(|site| site.info.security.as_ref()) else { return Secured::Unknown };
         match &security.door {
             Door::None => Secured::Unknown,
-            Door::Terminate(identity) => {
-                Secured::Terminate(Opening { config: identity.server_config(*min), site: Arc::clone(&security.key) })
-            }
+            Door::Terminate(identity) => Secured::Terminate(Opening {
+                config: identity.server_config(*min, name),
+                site: Arc::clone(&security.key),
+            }),
             Door::Pass(passage) => Secured::Pass(Arc::clone(passage)),
         }
     }
@@ -113,7 +114,7 @@ impl SiteSecurity {
                 if let Some(authorities) = &terms.client_ca {
                     key = format!("{name}\n{}", authorities.display()).into();
                 }
-                Door::Terminate(shared.identities.of(terms, &spec.hosts).map_err(io::Error::other)?)
+                Door::Terminate(shared.identities.of(terms).map_err(io::Error::other)?)
             }
             Some(config::SiteTls::Passthrough(spec)) => {
                 let group = groups.of(&spec.upstream, shared.registry);
@@ -153,9 +154,10 @@ impl Security {
             let any = here.clone().find(|(spec, _)| spec.hosts.contains(&Host::Any));
             any.or_else(|| here.clone().next()).map(|(_, site)| Arc::clone(site))
         };
-        let listeners = config.listeners.iter().enumerate();
-        let defaults = listeners
-            .filter_map(|(index, listener)| Some((listener.address.clone(), (default(index), listener.tls?.min))));
+        let defaults = config.listeners.iter().enumerate().filter_map(|(index, listener)| {
+            let min = listener.tls?.min;
+            Some((listener.address.clone(), (default(index), min)))
+        });
         Self {
             defaults: defaults.collect(),
             any: sites.clone().any(|(_, site)| own(site).is_some()),
