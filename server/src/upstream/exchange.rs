@@ -32,6 +32,7 @@ use crate::{
     message::{
         Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Takeover, Tunnel, WireBody,
     },
+    observe::UpstreamCounts,
     stream::{Buffer, IdleSet, Wire},
 };
 
@@ -184,23 +185,14 @@ impl Pools {
         let is_reused = matches!(given, Some(Given::Idle(_)));
         let introduction = group.spec.proxy_protocol;
         let wire = match given {
-            Some(Given::Idle(wire)) => {
-                group.counts.reused.inc();
-                wire
-            }
-            Some(Given::Fresh(wire)) => {
-                group.counts.opened.inc();
-                wire
-            }
+            Some(given) => given.counted(&group.counts),
             None => {
                 let mut first = Vec::new();
                 if endpoint.tls.is_some() {
                     introduce(introduction, outgoing, &mut first);
                 }
                 let connected = connect(endpoint, &first, group.spec.connect_timeout).await;
-                let wire = connected.map_err(not_connected)?;
-                group.counts.opened.inc();
-                wire
+                Given::Fresh(connected.map_err(not_connected)?).counted(&group.counts)
             }
         };
         let (sender, records) = sender(&wire, (endpoint, introduction), outgoing);
@@ -246,6 +238,22 @@ pub(super) enum Given {
     Idle(Rc<Wire>),
     /// Nothing was said on it yet.
     Fresh(Rc<Wire>),
+}
+
+impl Given {
+    /// The connection, as one more that is used.
+    fn counted(self, counts: &UpstreamCounts) -> Rc<Wire> {
+        match self {
+            Self::Idle(wire) => {
+                counts.reused.inc();
+                wire
+            }
+            Self::Fresh(wire) => {
+                counts.opened.inc();
+                wire
+            }
+        }
+    }
 }
 
 /// Appends what an endpoint wants to be told of the client, before anything else.
