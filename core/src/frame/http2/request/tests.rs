@@ -1,4 +1,4 @@
-//! Requests as clients send them, rule by rule; sections are of RFC 9113.
+//! Requests of HTTP/2 by the sections of RFC 9113 and RFC 8441.
 
 use super::*;
 
