@@ -23,6 +23,7 @@ mod script;
 mod session;
 mod shutdown;
 mod stream;
+mod tls;
 mod upstream;
 
 use std::process::ExitCode;

@@ -43,6 +43,7 @@ use crate::{
     protocol,
     route::{self, Snapshot},
     session,
+    tls::Identities,
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
@@ -147,7 +148,9 @@ impl Control {
         let (resolver, desk) = Resolver::new();
         resolver.use_servers(&loaded.config.resolver);
         let serving = serving(&loaded, &origin, &startup, &resolver, &metrics).map_err(StartError::Config)?;
-        let shared = Shared { serving, limiters: Arc::default(), auth: Arc::default(), connections: Arc::default() };
+        let (limiters, auth, connections) = Default::default();
+        let identities = Identities::new().map_err(StartError::Config)?;
+        let shared = Shared { serving, limiters, auth, connections, identities };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = loaded.config.workers.map_or(cores, usize::from);
@@ -228,6 +231,7 @@ impl Control {
         if let Some(desk) = self.desk.take() {
             tokio::task::spawn_local(desk.serve());
             tokio::task::spawn_local(follow_for_ever(Arc::clone(&self.shared.serving.registry)));
+            tokio::task::spawn_local(Arc::clone(&self.shared.identities).follow_for_ever());
             let broker = Arc::clone(&self.shared.serving.broker);
             broker::keep(&broker);
             tokio::task::spawn_local(async move { broker.sweep_for_ever().await });
@@ -316,7 +320,7 @@ impl Control {
         let worker = Worker::new(current, &self.shared.serving);
         tokio::task::spawn_local(Rc::clone(&worker.hub).run_for_ever());
         let counts = self.shared.serving.metrics.listener("admin");
-        let origin = Rc::new(protocol::Origin { address, proxy_protocol: false, is_tunnel: false, counts });
+        let origin = Rc::new(protocol::Origin::new(&Listener::plain(address), counts));
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(shares.into_iter().next()?, origin, Rc::clone(&worker), Arc::default(), stopped);
         let accepting = tokio::task::spawn_local(async move {
@@ -457,8 +461,8 @@ pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Resul
 
 /// What outlives a snapshot.
 fn lasting<'a>(shared: &'a Shared, logs: &'a AccessLogs) -> route::Shared<'a> {
-    let Shared { serving, limiters, auth, .. } = shared;
-    route::Shared { registry: &serving.registry, metrics: &serving.metrics, limiters, logs, auth }
+    let Shared { serving, limiters, auth, identities, .. } = shared;
+    route::Shared { registry: &serving.registry, metrics: &serving.metrics, limiters, logs, auth, identities }
 }
 
 pub(super) fn admin_address(config: &Config, origin: &Origin) -> Address {

@@ -81,6 +81,7 @@ impl Control {
         self.shared.serving.registry.settle(&self.snapshot.groups);
         self.probes.settle(&self.snapshot.groups);
         self.shared.limiters.settle();
+        self.shared.identities.settle();
         bound.into_iter().for_each(|bound| self.listen(bound));
         self.listen_no_more(&loaded.config);
         self.operators_config.store(Arc::clone(&loaded.config));
@@ -122,11 +123,13 @@ impl Control {
         if new_token || admin_address(new, &self.origin) != self.admin_address {
             warnings.push_str("warning: `admin` can't change on reload; its address and token stay as they were\n");
         }
+        let stays = |old: &Listener, new: &Listener| (old.mode, old.backlog) == (new.mode, new.backlog);
         let changed =
-            |new: &&Listener| self.config.listeners.iter().any(|old| old.address == new.address && old != *new);
+            |new: &&Listener| self.config.listeners.iter().any(|old| old.address == new.address && !stays(old, new));
         for Listener { address, .. } in new.listeners.iter().filter(changed) {
-            warnings +=
-                &format!("warning: the options of `listen` {address} can't change on reload; they stay as they were\n");
+            warnings += &format!(
+                "warning: `mode` and `backlog` of `listen` {address} can't change on reload; they stay as they were\n"
+            );
         }
         warnings
     }

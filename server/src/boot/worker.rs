@@ -14,6 +14,7 @@ use crate::{
     protocol::Origin,
     route::Snapshot,
     script::{Engine, Services, Sources},
+    tls::Identities,
 };
 
 /// What every worker shares.
@@ -27,6 +28,8 @@ pub struct Shared {
     pub auth: Arc<auth::Known>,
     /// Open connections of the process.
     pub connections: Arc<Connections>,
+    /// What TLS connections are opened with.
+    pub identities: Arc<Identities>,
 }
 
 /// A config for a worker: the snapshot, and what its functions are made from.
@@ -124,7 +127,7 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
     tokio::task::spawn_local(async move { sweeping.pools.sweep_for_ever().await });
     tokio::task::spawn_local(crate::handler::sweep_for_ever());
     tokio::task::spawn_local(memory::give_back_for_ever(Arc::clone(&shared.serving.broker)));
-    let mut listening: HashMap<Address, Vec<oneshot::Sender<HandedOver>>> = HashMap::new();
+    let mut listening: HashMap<Address, Vec<Open>> = HashMap::new();
     let mut prepared = None;
     while let Some(message) = messages.recv().await {
         match message {
@@ -137,17 +140,21 @@ async fn work(current: Current, shared: Shared, mut messages: mpsc::Receiver<Mes
                 if let Some(current) = prepared.take() {
                     worker.replace(current);
                 }
+                for listener in &worker.current().snapshot.config.listeners {
+                    let open = listening.get(&listener.address);
+                    open.into_iter().flatten().for_each(|open| open.origin.change(listener));
+                }
                 let _ = done.send(());
             }
             Message::Listen(listener, share) => {
-                let stop = open(share, &listener, &worker, &shared);
-                listening.entry(listener.address).or_default().push(stop);
+                let open = open(share, &listener, &worker, &shared);
+                listening.entry(listener.address).or_default().push(open);
             }
             Message::Unlisten(address) => drop(listening.remove(&address)),
             Message::HandOver(address) => {
-                for stop in listening.remove(&address).into_iter().flatten() {
+                for open in listening.remove(&address).into_iter().flatten() {
                     // One that has ended has nothing to hand over.
-                    let _ = stop.send(HandedOver);
+                    let _ = open.stop.send(HandedOver);
                 }
             }
             // A control thread that waits no longer needs no answer.
@@ -198,19 +205,26 @@ impl Handle {
     }
 }
 
-fn open(share: Share, listener: &Listener, worker: &Rc<Worker>, shared: &Shared) -> oneshot::Sender<HandedOver> {
+/// One socket that is accepted from.
+struct Open {
+    origin: Rc<Origin>,
+    /// Dropped or sent, its end.
+    stop: oneshot::Sender<HandedOver>,
+}
+
+fn open(share: Share, listener: &Listener, worker: &Rc<Worker>, shared: &Shared) -> Open {
     let (stop, stopped) = oneshot::channel();
-    let Listener { address, proxy_protocol, ref tcp, .. } = listener.clone();
-    let counts = shared.serving.metrics.listener(&address.to_string());
-    let origin = Rc::new(Origin { address, proxy_protocol, is_tunnel: tcp.is_some(), counts });
+    let counts = shared.serving.metrics.listener(&listener.address.to_string());
+    let origin = Rc::new(Origin::new(listener, counts));
+    let accepting = Rc::clone(&origin);
     let (worker, connections) = (Rc::clone(worker), Arc::clone(&shared.connections));
     tokio::task::spawn_local(async move {
-        let ended: io::Result<()> = accept(share, Rc::clone(&origin), worker, connections, stopped).await;
+        let ended: io::Result<()> = accept(share, Rc::clone(&accepting), worker, connections, stopped).await;
         if let Err(e) = ended {
-            tracing::error!("{}: {e}", origin.address);
+            tracing::error!("{}: {e}", accepting.address);
         }
     });
-    stop
+    Open { origin, stop }
 }
 
 fn drain(worker: &Rc<Worker>, emptied: oneshot::Sender<()>) {

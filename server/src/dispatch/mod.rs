@@ -4,6 +4,7 @@
 
 mod page;
 mod refusal;
+mod secure;
 mod ticket;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -216,6 +217,10 @@ impl Worker {
         ticket: &mut Ticket,
     ) -> Result<(Arc<Route>, Params, Option<Rc<Engine>>), Refused> {
         let current = self.current();
+        let is_secure = current.snapshot.is_secure();
+        if is_secure && current.snapshot.verifies_clients() {
+            secure::disbelieve(request);
+        }
         let target = request.head.target.clone();
         let nowhere = || Arc::clone(&current.snapshot.nowhere);
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -235,9 +240,14 @@ impl Worker {
                 if route.site.errors_ask {
                     ticket.ask_later(Asking::new(request, &params, &route.site, current.engine.as_ref()));
                 }
-                if let Err(fault) = apply_limits(request, &route.site.limits) {
+                let admitted = if is_secure { secure::admit(request, &route.site, ticket) } else { Ok(()) };
+                let within = admitted.and_then(|()| Ok(apply_limits(request, &route.site.limits)?));
+                if let Err(refused) = within {
                     ticket.came_to(Place::Route(route));
-                    return Err(fault.into());
+                    return Err(refused);
+                }
+                if is_secure {
+                    secure::introduce(request);
                 }
                 return Ok((route, params, current.engine.clone()));
             }
@@ -252,8 +262,10 @@ impl Worker {
         if site.errors_ask {
             ticket.ask_later(Asking::new(request, &Params::default(), &site, current.engine.as_ref()));
         }
+        let is_nowhere = Arc::ptr_eq(&site, &current.snapshot.nowhere);
+        let admitted = if is_secure && !is_nowhere { secure::admit(request, &site, ticket) } else { Ok(()) };
         ticket.came_to(Place::Site(site));
-        Err(refused)
+        Err(admitted.err().unwrap_or(refused))
     }
 
     /// Filters, handler, filters in reverse.
@@ -338,6 +350,7 @@ fn outward(passed: &[Filter], mut response: Box<Response>, ticket: &mut Ticket) 
     for filter in passed.iter().rev() {
         filter.outward(&mut response, ticket.kept());
     }
+    ticket.kept().insist(&mut response.headers);
     response
 }
 
@@ -347,6 +360,8 @@ enum Refused {
     ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
+    /// To where the site is by `https`.
+    Moved(Box<(StatusCode, HeaderValue)>),
     /// This one is to be answered in its place.
     Elsewhere(Box<Request>),
 }
@@ -410,6 +425,7 @@ fn status_of(refused: &Refused) -> StatusCode {
         Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
+        Refused::Moved(moved) => moved.0,
         Refused::Elsewhere(_) => Kind::UpstreamMalformed.status(),
     }
 }

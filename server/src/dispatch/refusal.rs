@@ -30,6 +30,7 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
     let response = written.unwrap_or_else(|| page_of(status, says(&refused), ticket));
     let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
+        Refused::Moved(moved) => Response::new(status, Body::Empty).with(header::LOCATION, moved.1),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             response.with(header::ALLOW, HeaderValue::try_from(allow).unwrap_or(HeaderValue::from_static("GET")))

@@ -18,6 +18,8 @@ pub enum Kind {
     NotFound,
     /// The path is known, the method is not.
     MethodNotAllowed,
+    /// For a site that is not answered over this connection.
+    Misdirected,
     /// A head or body that breaks RFC 9112, or a path that could mean two routes.
     Malformed,
     /// A request head over a limit.
@@ -95,6 +97,7 @@ impl Kind {
         match self {
             Self::NotFound => (404, Client, false),
             Self::MethodNotAllowed => (405, Client, false),
+            Self::Misdirected => (421, Client, false),
             Self::Malformed => (400, Client, false),
             Self::HeadTooLarge => (431, Client, false),
             Self::UriTooLong => (414, Client, false),
@@ -135,6 +138,7 @@ impl Kind {
         match self {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Misdirected => "misdirected",
             Self::Malformed => "malformed",
             Self::HeadTooLarge => "head_too_large",
             Self::UriTooLong => "uri_too_long",

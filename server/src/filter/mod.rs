@@ -10,7 +10,7 @@ mod rewrite;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rsp_core::{
     config::{self, FunctionId, HeaderEdits, Networks},
     head,
@@ -79,6 +79,8 @@ struct Things {
     places: Vec<Place>,
     /// Of `cors`: for whatever becomes the answer.
     grant: Option<cors::Grant>,
+    /// `Strict-Transport-Security`, in place of the handler's.
+    hsts: Option<HeaderValue>,
 }
 
 impl Kept {
@@ -86,11 +88,25 @@ impl Kept {
         self.0.get_or_insert_default()
     }
 
-    /// Writes into an answer what filters decided for every answer of this request, an error page included.
+    /// Writes into an answer what was decided for every answer of this request, an error page included.
     pub fn write(&self, answer: &mut HeaderMap) {
-        if let Some(grant) = self.0.as_ref().and_then(|things| things.grant.as_ref()) {
+        let Some(things) = &self.0 else { return };
+        if let Some(grant) = &things.grant {
             grant.write(answer);
         }
+        self.insist(answer);
+    }
+
+    /// The same, of what no filter decided.
+    pub fn insist(&self, answer: &mut HeaderMap) {
+        if let Some(hsts) = self.0.as_ref().and_then(|things| things.hsts.as_ref()) {
+            answer.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+    }
+
+    /// Lets every answer of this request say for how long its site is asked by TLS only.
+    pub fn insist_on_tls(&mut self, hsts: HeaderValue) {
+        self.things().hsts = Some(hsts);
     }
 }
 

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use rsp_core::frame::client_hello::Alert;
 use rustix::net::SocketFlags;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::oneshot,
 };
 
-use super::{Share, introduction::introduced, passage};
+use super::{Share, introduction::introduced, passage, secure::secure};
 use crate::{
     dispatch::Worker,
     limit::{Connections, Permit},
@@ -98,16 +99,16 @@ fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>,
     let Some(permit) = connections.admit(limits.connections) else {
         return refuse(&Wire::new(socket, peer), origin);
     };
-    if origin.proxy_protocol {
+    if origin.spec().proxy_protocol {
         let introduction = introduce((socket, peer), Rc::clone(origin), Rc::clone(worker), permit);
         tokio::task::spawn_local(introduction);
     } else {
-        serve(Wire::new(socket, peer), origin, worker, permit);
+        begin(Wire::new(socket, peer), origin, worker, permit);
     }
 }
 
-/// Serves a connection of which it is known whose it is.
-fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
+/// Goes on with a connection of which it is known whose it is.
+fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
     let most = worker.current().snapshot.config.limits.connections_per_client;
     if let (Peer::Ip(client), Some(most)) = (wire.peer(), most)
         && !permit.is_one_of(client.ip(), most)
@@ -115,12 +116,24 @@ fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
         return refuse(&wire, origin);
     }
     origin.counts.accepted.inc();
-    let connection = Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit);
-    if origin.is_tunnel {
-        tokio::task::spawn_local(passage::tunnel(connection));
+    let spec = origin.spec();
+    if spec.tcp.is_some() {
+        tokio::task::spawn_local(passage::tunnel(connection(wire, origin, worker, permit)));
+    } else if spec.tls.is_some() {
+        tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit));
     } else {
-        tokio::task::spawn_local(protocol::serve(connection));
+        serve(wire, origin, worker, permit);
     }
+}
+
+/// Serves the requests of a connection.
+pub(super) fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) {
+    tokio::task::spawn_local(protocol::serve(connection(wire, origin, worker, permit)));
+}
+
+/// From now on it counts as open.
+pub(super) fn connection(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) -> Connection {
+    Connection::new(Rc::new(wire), Rc::clone(origin), Rc::clone(worker), permit)
 }
 
 /// Finds out whose a connection is that is passed on to us; one that doesn't say is closed.
@@ -135,7 +148,7 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
         false => Err("it is not in `trust`".to_owned()),
     };
     match wire {
-        Ok(wire) => serve(wire, &origin, &worker, permit),
+        Ok(wire) => begin(wire, &origin, &worker, permit),
         Err(why) => {
             origin.counts.refused.inc();
             tracing::debug!("{} closes a connection of {peer:?}: {why}", origin.address);
@@ -146,10 +159,13 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
 /// One write that can't wait; the client is told, or finds the connection closed.
 fn refuse(wire: &Wire, origin: &Origin) {
     origin.counts.refused.inc();
-    if origin.is_tunnel {
-        return;
-    }
-    let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(FULL)], None);
+    let spec = origin.spec();
+    let words = match (&spec.tls, &spec.tcp) {
+        (_, Some(_)) => return,
+        (Some(_), None) => &Alert::InternalError.record()[..],
+        (None, None) => FULL,
+    };
+    let _ = wire.poll_write(&mut Context::from_waker(std::task::Waker::noop()), &[IoSlice::new(words)], None);
 }
 
 /// Errors that concern the connection that was about to be accepted, not the listener.

@@ -11,6 +11,7 @@ mod hello;
 mod inherited;
 mod introduction;
 mod passage;
+mod secure;
 
 pub use accept::{HandedOver, accept};
 pub use bind::{BindError, Bound, Share, bind, bind_all, discard, give_socket, remove_socket};

@@ -14,6 +14,6 @@ pub use access_log::{AccessLog, AccessLogs, Moment, Record};
 pub use clock::{http_date, http_date_of, now_seconds, push_rfc3339, timestamp};
 pub use messages::messages;
 pub use metrics::{
-    AuthCounts, BrokerCounts, EndpointCounts, ListenerCounts, Metrics, Series, Transport, UpstreamCounts,
+    AuthCounts, BrokerCounts, EndpointCounts, Handshake, ListenerCounts, Metrics, Series, Transport, UpstreamCounts,
 };
 pub use standard_error::flush as flush_messages;

@@ -1,8 +1,12 @@
 //! What belongs to a client's connection for as long as it lives.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    cell::{Ref, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
-use rsp_core::config::Address;
+use rsp_core::config::{Address, Listener};
 
 use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::Guard, stream::Wire};
 
@@ -10,12 +14,27 @@ use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::
 pub struct Origin {
     /// The listener's address as configured.
     pub address: Address,
-    /// Whether connections begin with a header of the PROXY protocol.
-    pub proxy_protocol: bool,
-    /// Whether connections go on unread.
-    pub is_tunnel: bool,
     /// Counts its connections.
     pub counts: Arc<ListenerCounts>,
+    /// What its connections speak; a reload may change it.
+    spec: RefCell<Listener>,
+}
+
+impl Origin {
+    /// A listener as the config has it.
+    pub fn new(spec: &Listener, counts: Arc<ListenerCounts>) -> Self {
+        Self { address: spec.address.clone(), counts, spec: RefCell::new(spec.clone()) }
+    }
+
+    /// What connections that come now speak; hold it for a moment.
+    pub fn spec(&self) -> Ref<'_, Listener> {
+        self.spec.borrow()
+    }
+
+    /// Connections that come from now on speak this.
+    pub fn change(&self, spec: &Listener) {
+        *self.spec.borrow_mut() = spec.clone();
+    }
 }
 
 /// One client connection; counted as open until it is dropped.

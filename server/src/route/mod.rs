@@ -4,6 +4,7 @@
 //! **Invariant:** what outlives a request (a tunnel, a stream) holds a [`Route`], never a snapshot.
 
 mod passage;
+mod secure;
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -14,12 +15,17 @@ use rsp_core::{
     route::{Hosts, Lookup, Params, Path, Pattern, Table},
 };
 
-pub use self::passage::Passage;
+use self::secure::Security;
+pub use self::{
+    passage::Passage,
+    secure::{Opening, Redirect, Secured, SiteSecurity},
+};
 use crate::{
     filter::{self, Filter},
     handler::Handler,
     limit::Limiters,
     observe::{AccessLog, AccessLogs, Metrics, Series},
+    tls::Identities,
     upstream::{Group, Registry},
 };
 
@@ -37,6 +43,7 @@ pub struct Snapshot {
     everywhere: Hosts<Arc<Site>>,
     /// For listeners to which sites are restricted: theirs and those of everywhere, so that the nearest host wins.
     by_listener: HashMap<Address, Hosts<Arc<Site>>>,
+    security: Security,
     /// Where the connections of listeners go that are tunnels.
     tunnels: HashMap<Address, Arc<Passage>>,
 }
@@ -63,6 +70,8 @@ pub struct SiteInfo {
     pub errors_ask: bool,
     /// Parameters of queries that are in no log and on no error page, as tokens may be in them; None: none.
     pub secrets: Option<Box<[Box<str>]>>,
+    /// What it has to do with TLS; None: nothing.
+    pub security: Option<Box<SiteSecurity>>,
 }
 
 /// One route, ready to run.
@@ -107,6 +116,8 @@ pub struct Shared<'a> {
     pub logs: &'a AccessLogs,
     /// Who was let pass by `auth`.
     pub auth: &'a Arc<filter::auth::Known>,
+    /// What TLS connections are opened with, by what the config says of it.
+    pub identities: &'a Identities,
 }
 
 impl Snapshot {
@@ -116,8 +127,10 @@ impl Snapshot {
         config.upstreams.iter().for_each(|upstream| drop(groups.of(upstream, shared.registry)));
         let mut everywhere = Vec::new();
         let mut restricted: HashMap<Address, Vec<(config::Host, Arc<Site>)>> = HashMap::new();
+        let mut sites = Vec::with_capacity(config.sites.len());
         for spec in &config.sites {
             let site = Arc::new(Site::build(spec, &config, shared, &mut groups)?);
+            sites.push(Arc::clone(&site));
             let hosts = spec.hosts.iter().map(|host| (host.clone(), Arc::clone(&site)));
             match &spec.listeners {
                 None => everywhere.extend(hosts),
@@ -140,18 +153,13 @@ impl Snapshot {
             errors: config.errors.clone(),
             // A request with a token may name a wrong host.
             secrets: secrets(config.sites.iter().flat_map(|site| &site.routes)),
+            security: None,
         });
         let tunnels = passage::of_listeners(&config, &mut groups, shared);
         let groups = groups.0.into_values().collect();
-        Ok(Self {
-            tunnels,
-            head_limits: largest(&config),
-            groups,
-            nowhere,
-            everywhere: unique(everywhere),
-            by_listener,
-            config,
-        })
+        let security = Security::of(&config, config.sites.iter().zip(&sites));
+        let (head_limits, everywhere) = (largest(&config), unique(everywhere));
+        Ok(Self { tunnels, security, head_limits, groups, nowhere, everywhere, by_listener, config })
     }
 
     /// Every path of every host goes to one handler: the admin API.
@@ -165,6 +173,7 @@ impl Snapshot {
             errors: None,
             errors_ask: false,
             secrets: None,
+            security: None,
         });
         let pattern = Pattern::parse("/*").map_err(|e| io::Error::other(e.to_string()))?;
         let route = Route {
@@ -177,9 +186,9 @@ impl Snapshot {
         let table = Table::build(vec![(None, pattern, Arc::new(route))]);
         let table = table.map_err(|_| io::Error::other("one route conflicts with itself"))?;
         let everywhere = unique(vec![(config::Host::Any, Arc::new(Site { info: Arc::clone(&info), table }))]);
-        let (groups, by_listener) = (Vec::new(), HashMap::new());
-        let tunnels = HashMap::new();
-        Ok(Self { tunnels, head_limits: largest(&config), groups, nowhere: info, everywhere, by_listener, config })
+        let (head_limits, groups, by_listener) = (largest(&config), Vec::new(), HashMap::new());
+        let (tunnels, security) = (HashMap::new(), Security::default());
+        Ok(Self { tunnels, security, head_limits, groups, nowhere: info, everywhere, by_listener, config })
     }
 
     /// The route for a request. Asynchronous, for tables that are looked up elsewhere.
@@ -228,6 +237,7 @@ impl Site {
             errors_ask: spec.errors.as_ref().is_some_and(|errors| errors.has_functions()),
             errors: spec.errors.clone(),
             secrets: secrets(&spec.routes),
+            security: SiteSecurity::build(spec, &name, config, (shared, groups))?,
             name,
         });
         let mut counted = Counted(vec![("".into(), Arc::clone(&info.series))]);

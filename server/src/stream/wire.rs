@@ -67,6 +67,11 @@ impl Wire {
         Self { stated: Some(Box::new(stated)), ..Self::new(socket, peer) }
     }
 
+    /// The socket again, who is at its other end and what is stated of ours, for who makes something else of it.
+    pub fn into_parts(self) -> (Socket, Peer, Option<SocketAddr>) {
+        (self.socket.into_inner(), self.peer, self.stated.and_then(|stated| stated.local))
+    }
+
     /// What the handshake found out, where TLS ends here.
     pub fn security(&self) -> Option<&Rc<Security>> {
         self.stated.as_ref().and_then(|stated| stated.security.as_ref())

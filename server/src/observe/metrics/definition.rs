@@ -51,6 +51,8 @@ metrics! {
         "Client connections that were closed at once because a limit was reached";
     ACCEPT_BACKOFFS = Counter "rsp_accept_backoffs" []
         "Pauses in accepting because descriptors ran out";
+    HANDSHAKES = Counter "rsp_tls_handshakes" ["result", "version"]
+        "TLS handshakes with clients: done (full, or resumed with a session of before), and those that came to nothing, by reason";
     UPSTREAM_OPENED = Counter "rsp_upstream_connections_opened" ["upstream"]
         "Connections that were opened to the upstream";
     UPSTREAM_REUSED = Counter "rsp_upstream_connections_reused" ["upstream"]

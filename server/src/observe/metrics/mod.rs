@@ -8,6 +8,7 @@ mod channels;
 mod definition;
 mod render;
 mod series;
+mod tls;
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use self::{
     channels::{ChannelCounts, Transport},
     series::Series,
+    tls::{Handshake, HandshakeCounts},
 };
 
 /// Sites × upstreams that are counted apart: 200 bytes each without traffic, 1 to 4 KiB with it.
@@ -56,6 +58,8 @@ pub struct Metrics {
     pub access_log_errors: Counter,
     /// Pauses of a listener because descriptors ran out.
     pub accept_backoffs: Counter,
+    /// TLS with clients.
+    pub handshakes: HandshakeCounts,
     /// Functions of the config that failed or ran too long.
     pub script_errors: Counter,
     /// What became of requests at `auth`.
@@ -279,6 +283,7 @@ impl Metrics {
             access_log_dropped: Counter::default(),
             access_log_errors: Counter::default(),
             accept_backoffs: Counter::default(),
+            handshakes: HandshakeCounts::default(),
             script_errors: Counter::default(),
             auth: AuthCounts::default(),
             broker: BrokerCounts::default(),

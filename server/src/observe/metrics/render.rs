@@ -35,6 +35,7 @@ impl Collector for Metrics {
         page.gauges(&defined::REQUESTS_IN_FLIGHT, [([], self.requests_in_flight.get())])?;
         page.gauges(&defined::TUNNELS_OPEN, [([], self.tunnels_open.get())])?;
         page.connections(self)?;
+        page.counters(&defined::HANDSHAKES, self.handshakes.rows())?;
         page.upstreams(self)?;
         let reloads = [(["ok"], self.reloads_ok.get()), (["failed"], self.reloads_failed.get())];
         page.counters(&defined::RELOADS, reloads)?;

@@ -1,0 +1,141 @@
+//! All identities of the process: found again by what the config says of them, and read anew when their files change.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use rsp_core::config::{Certificates, Host, Terminate};
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+
+use super::{
+    identity::{Identity, Tools},
+    stamps::Stamps,
+};
+
+/// How often files are looked at. A change counts when the next look finds it the same, so that a certificate and a key
+/// that are written one after the other are read together.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Files that one look asks for; with more of them, looks take turns. A hundred thousand take half a minute, and two
+/// hundredths of a core.
+const LOOK_MAX: usize = 4096;
+
+/// What sites are opened with.
+pub struct Identities {
+    tools: Tools,
+    known: Mutex<HashMap<Key, Weak<Identity>, foldhash::fast::RandomState>>,
+}
+
+/// Sites of which the config says the same share an identity, unless their certificates are issued: those are for names.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    terms: Arc<Terminate>,
+    /// Empty where certificates are files.
+    hosts: Box<[Host]>,
+}
+
+impl Key {
+    fn of(terms: &Arc<Terminate>, hosts: &[Host]) -> Self {
+        let hosts = if terms.certificates == Certificates::Acme { hosts } else { &[] };
+        Self { terms: Arc::clone(terms), hosts: hosts.into() }
+    }
+}
+
+impl Identities {
+    /// None yet.
+    ///
+    /// # Errors
+    /// A sentence: there are no random numbers.
+    pub fn new() -> Result<Arc<Self>, String> {
+        let ticketer = Ticketer::new().map_err(|e| format!("no keys for session tickets: {e}"))?;
+        let tools = Tools { provider: Arc::new(default_provider()), ticketer };
+        Ok(Arc::new(Self { tools, known: Mutex::default() }))
+    }
+
+    /// The identity of a site; a known one whose files have changed is read anew, and stays as it was if they are broken.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the reason.
+    pub fn of(&self, terms: &Arc<Terminate>, hosts: &[Host]) -> Result<Arc<Identity>, String> {
+        let key = Key::of(terms, hosts);
+        if let Some(known) = self.find(&key) {
+            let has_changed = lock(&known.seen).read != Stamps::of(terms);
+            if has_changed {
+                known.read()?;
+            }
+            return Ok(known);
+        }
+        let identity = Arc::new(Identity::new(terms, &self.tools)?);
+        lock(&self.known).insert(key, Arc::downgrade(&identity));
+        Ok(identity)
+    }
+
+    /// The running identity of a site whose certificates are issued.
+    pub fn issued(&self, terms: &Arc<Terminate>, hosts: &[Host]) -> Option<Arc<Identity>> {
+        self.find(&Key::of(terms, hosts))
+    }
+
+    /// Forgets what no config uses any more; call it after a reload.
+    pub fn settle(&self) {
+        lock(&self.known).retain(|_, identity| identity.strong_count() > 0);
+    }
+
+    /// Looks after the files of all for ever.
+    pub async fn follow_for_ever(self: Arc<Self>) {
+        let mut rest = Vec::new();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if rest.is_empty() {
+                rest = lock(&self.known).values().cloned().collect();
+            }
+            if rest.is_empty() {
+                continue;
+            }
+            let turn = turn(&mut rest);
+            // Not here: a file system may take its time.
+            let looked =
+                tokio::task::spawn_blocking(move || turn.iter().filter_map(Weak::upgrade).for_each(|one| look(&one)));
+            let _ = looked.await;
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<Identity>> {
+        lock(&self.known).get(key).and_then(Weak::upgrade)
+    }
+}
+
+/// As many as may be looked at at once.
+fn turn(rest: &mut Vec<Weak<Identity>>) -> Vec<Weak<Identity>> {
+    let mut files = 0;
+    let fits = rest.iter().rev().take_while(|one| {
+        files += one.upgrade().map_or(0, |one| Stamps::count(&one.terms));
+        files <= LOOK_MAX
+    });
+    let count = fits.count().max(1);
+    rest.split_off(rest.len() - count)
+}
+
+/// Reads an identity anew if its files have changed and been left alone since the last look.
+fn look(identity: &Identity) {
+    let now = Stamps::of(&identity.terms);
+    let mut seen = lock(&identity.seen);
+    if now == seen.read {
+        seen.last = now;
+        return;
+    }
+    let rests = now == seen.last;
+    seen.last = now;
+    drop(seen);
+    if rests {
+        match identity.read() {
+            Ok(()) => tracing::info!("read anew: {}", identity.first_file()),
+            Err(e) => tracing::warn!("{e}; what was read before stays"),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

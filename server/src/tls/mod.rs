@@ -1,0 +1,16 @@
+//! What TLS connections are opened with: certificates, their reload, session tickets, and who a client's certificate is of.
+//!
+//! **Invariant:** a certificate and the key that is not its own are never shown; what is broken leaves what was there.
+//! **Invariant:** a session of one site is resumed at no other that asks for a client's certificate, nor past a change of
+//! its authorities. Nothing of a key is in any message.
+
+mod files;
+mod identities;
+mod identity;
+mod stamps;
+mod subject;
+
+pub use files::{check_authorities, check_files};
+pub use identities::Identities;
+pub use identity::Identity;
+pub use subject::subject;
