@@ -38,7 +38,7 @@ pub fn client_framing(received: Framing, status: StatusCode, method: &Method, ve
     }
     match received {
         Framing::Chunked if version == Version::HTTP_10 => Framing::UntilClose,
-        Framing::UntilClose if version == Version::HTTP_11 => Framing::Chunked,
+        Framing::UntilClose if version != Version::HTTP_10 => Framing::Chunked,
         Framing::Empty => Framing::Length(0),
         framing => framing,
     }

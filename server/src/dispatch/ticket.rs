@@ -289,6 +289,7 @@ impl Ticket {
             version: match head.map(|head| head.version) {
                 None => "-",
                 Some(Version::HTTP_10) => "HTTP/1.0",
+                Some(Version::HTTP_2) => "HTTP/2.0",
                 Some(_) => "HTTP/1.1",
             },
             status: status.as_u16(),

@@ -128,7 +128,7 @@ fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
 
 /// Serves the requests of a connection.
 pub(super) fn serve(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, permit: Permit) {
-    tokio::task::spawn_local(protocol::serve(connection(wire, origin, worker, permit)));
+    protocol::serve(connection(wire, origin, worker, permit));
 }
 
 /// From now on it counts as open.

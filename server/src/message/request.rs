@@ -11,8 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
-use rsp_core::frame::http1::{Framing, RequestHead, Target};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use rsp_core::frame::http1::{self, Framing, RequestHead, Target};
 use tokio::time::Instant;
 
 use super::Body;
@@ -210,14 +210,21 @@ impl Interim {
         }
     }
 
-    /// Sends a whole 1xx head.
-    pub async fn send(&self, head: &[u8], timeout: std::time::Duration) -> io::Result<()> {
+    /// Sends a 1xx head.
+    pub async fn send(&self, status: StatusCode, headers: &HeaderMap, timeout: std::time::Duration) -> io::Result<()> {
         let Self::Wire(wire) = self else { return Ok(()) };
-        let mut left = head;
+        if let Some(sent) = wire.on_stream(|stream| stream.inform(status, headers.clone())) {
+            return sent;
+        }
+        let mut head = Vec::with_capacity(256);
+        http1::write_status_line(&mut head, status);
+        http1::write_headers(&mut head, headers);
+        head.extend_from_slice(b"\r\n");
+        let mut left = &head[..];
         while !left.is_empty() {
             let n = poll_fn(|cx| wire.poll_write(cx, &[IoSlice::new(left)], Some(timeout))).await?;
             left = &left[n..];
         }
-        Ok(())
+        poll_fn(|cx| wire.poll_flush(cx, Some(timeout))).await
     }
 }

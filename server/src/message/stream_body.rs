@@ -266,8 +266,10 @@ impl StreamBody {
     fn tell_to_go_on(&mut self) -> Result<(), Fault> {
         let Side::Request { awaits_continue, .. } = &mut self.side else { return Ok(()) };
         let Some(client) = awaits_continue.take() else { return Ok(()) };
-        let told = client.inform(StatusCode::CONTINUE, HeaderMap::new());
-        told.map_err(|_| Fault::new(Kind::ClientGone, "the client did not take a 100 Continue"))
+        match client.on_stream(|stream| stream.inform(StatusCode::CONTINUE, HeaderMap::new())) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(e)) => Err(Fault::new(Kind::ClientGone, e.to_string())),
+        }
     }
 
     /// Drives the request body that is still being sent, while the response waits for its reader.

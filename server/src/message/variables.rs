@@ -2,12 +2,21 @@
 //!
 //! **Invariant:** no field of a request becomes a variable but its own.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Version, header};
 
 use super::Request;
 
 /// `SERVER_SOFTWARE`.
 pub const SOFTWARE: &str = concat!("rsp/", env!("CARGO_PKG_VERSION"));
+
+/// `SERVER_PROTOCOL`, as others say it.
+pub fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_10 => b"HTTP/1.0",
+        Version::HTTP_2 => b"HTTP/2.0",
+        _ => b"HTTP/1.1",
+    }
+}
 
 /// What a client calls this server: the name of `Host` without its port, or `localhost`; then the port that it came to.
 pub fn server(request: &Request) -> (&[u8], Option<u16>) {

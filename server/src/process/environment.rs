@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use http::{Version, header};
+use http::header;
 use rsp_core::config;
 
 use crate::message::{Request, variables};
@@ -40,7 +40,7 @@ pub fn environment(request: &Request, told: &Told<'_>, command: &config::Command
     let mut all = Environment::default();
     all.pass_on(command);
     let head = &request.head;
-    all.add("SERVER_PROTOCOL", if head.version == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" });
+    all.add("SERVER_PROTOCOL", variables::protocol(head.version));
     all.add("REQUEST_METHOD", head.method.as_str().as_bytes());
     all.add("REQUEST_URI", head.target.as_bytes());
     all.add("QUERY_STRING", head.target.query().unwrap_or_default());

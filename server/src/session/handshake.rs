@@ -21,7 +21,7 @@ impl Handshake {
     /// The answer to one that is wrong: 400 or 426.
     pub fn read(request: &Request) -> Result<Self, Box<Response>> {
         let fields = &request.head.headers;
-        if request.head.method != Method::GET || request.head.version != Version::HTTP_11 {
+        if request.head.method != Method::GET || request.head.version == Version::HTTP_10 {
             return Err(refusal(StatusCode::BAD_REQUEST, "a WebSocket begins with a GET of HTTP/1.1"));
         }
         if !matches!(request.body, Body::Empty) {

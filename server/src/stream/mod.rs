@@ -5,6 +5,7 @@
 
 pub mod beneath;
 mod buffer;
+mod http2;
 mod idle;
 mod outbox;
 mod secure;
@@ -16,6 +17,7 @@ mod tunnel;
 mod wire;
 
 pub use buffer::Buffer;
+pub use http2::Http2;
 pub use idle::IdleSet;
 pub use outbox::Outbox;
 pub use secure::Secure;
@@ -24,4 +26,4 @@ pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;
 pub use timer::Timer;
 pub use tunnel::tunnel;
-pub use wire::Wire;
+pub use wire::{Wire, Wires};

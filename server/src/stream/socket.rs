@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, StatusCode};
 use rustix::{
     event::{PollFd, PollFlags},
     net::{RecvFlags, SendAncillaryBuffer, SendFlags},
@@ -20,7 +19,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::Secure;
+use super::{Http2, Secure};
 
 /// A peer that vanished is noticed after two minutes, also where no time-out of ours runs: in a tunnel.
 pub const KEEPALIVE: TcpKeepalive =
@@ -34,6 +33,8 @@ pub enum Socket {
     Unix(UnixStream),
     /// TLS over one of the two.
     Tls(Box<Secure>),
+    /// One stream of a client's HTTP/2 connection.
+    Http2(Box<Http2>),
 }
 
 /// Who is at the other end.
@@ -81,14 +82,14 @@ impl Socket {
                 let address = stream.local_addr().ok()?;
                 Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
             }
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Http2(_) => None,
             Self::Tls(secure) => secure.local_address(),
         }
     }
 
     /// Whether what is read and written are the kernel's own bytes.
     pub fn is_plain(&self) -> bool {
-        !matches!(self, Self::Tls(_))
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
     }
 
     /// Reads once; a short read leaves the socket marked as drained, which spares a system call.
@@ -98,6 +99,7 @@ impl Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut filled),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut filled),
             Self::Tls(secure) => return secure.poll_read(cx, into),
+            Self::Http2(stream) => return stream.poll_read(cx, into),
         };
         ready!(read)?;
         Poll::Ready(Ok(filled.filled().len()))
@@ -110,14 +112,17 @@ impl Socket {
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, parts),
             (Self::Tls(secure), _) => secure.poll_write(cx, parts),
+            (Self::Http2(stream), _) => stream.poll_write(cx, parts),
         }
     }
 
     /// As [`poll_write`](Self::poll_write), for bytes that the end of our direction follows at once: the kernel holds them
     /// back, 200 ms at most, to send both in one segment.
     pub fn poll_write_last(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Self::Tls(secure) = self {
-            return secure.poll_write_last(cx, parts);
+        match self {
+            Self::Tls(secure) => return secure.poll_write_last(cx, parts),
+            Self::Http2(stream) => return stream.poll_write(cx, parts),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         self.poll_write_with(cx, |socket| {
@@ -128,7 +133,8 @@ impl Socket {
     /// Ready when nothing that was written waits on our side for the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            // What waits with the connection of a stream is the connection's.
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) => Poll::Ready(Ok(())),
             Self::Tls(secure) => secure.poll_flush(cx),
         }
     }
@@ -136,29 +142,25 @@ impl Socket {
     /// Bytes that were accepted and wait on our side for the kernel.
     pub fn unflushed(&self) -> usize {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => 0,
+            Self::Tcp(_) | Self::Unix(_) | Self::Http2(_) => 0,
             Self::Tls(secure) => secure.unflushed(),
         }
     }
 
-    /// As [`Wire::inform`](super::Wire::inform) says.
-    pub fn inform(&mut self, status: StatusCode, headers: HeaderMap) -> io::Result<()> {
-        let _ = (status, headers);
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// As [`Wire::write_now`](super::Wire::write_now) says.
     pub fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Self::Tls(secure) = self {
-            return secure.write_now(bytes);
+        match self {
+            Self::Tls(secure) => secure.write_now(bytes),
+            Self::Http2(stream) => stream.write_now(bytes),
+            plain => Ok(rustix::net::send(plain.descriptor()?, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?),
         }
-        Ok(rustix::net::send(self.as_fd(), bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
     }
 
     /// Ready when a read would not wait: bytes, the end, or an error.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(secure) => secure.poll_readable(cx),
+            Self::Http2(stream) => stream.poll_readable(cx),
             plain => plain.poll_ready(cx),
         }
     }
@@ -169,6 +171,7 @@ impl Socket {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
             Self::Tls(secure) => secure.socket().poll_ready(cx),
+            Self::Http2(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -197,7 +200,7 @@ impl Socket {
             match self {
                 Self::Tcp(stream) => ready!(stream.poll_write_ready(cx))?,
                 Self::Unix(stream) => ready!(stream.poll_write_ready(cx))?,
-                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+                Self::Tls(_) | Self::Http2(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             }
             match self.try_io(Interest::WRITABLE, &mut write) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -215,25 +218,28 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, || run(stream.as_fd())),
             Self::Unix(stream) => stream.try_io(interest, || run(stream.as_fd())),
-            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(_) | Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// Ends our direction; the other one stays open. Behind all that was accepted, if TLS has something left.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        if let Self::Tls(secure) = self {
-            return secure.shutdown_write();
+        match self {
+            Self::Tls(secure) => secure.shutdown_write(),
+            Self::Http2(stream) => stream.shutdown_write(),
+            plain => Ok(rustix::net::shutdown(plain.descriptor()?, rustix::net::Shutdown::Write)?),
         }
-        Ok(rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Write)?)
     }
 
     /// Whether bytes wait to be read; asks the kernel, which may know of more than the runtime.
     pub fn has_unread(&self) -> bool {
-        if let Self::Tls(secure) = self {
-            return secure.has_unread();
-        }
+        let descriptor = match self {
+            Self::Tls(secure) => return secure.has_unread(),
+            Self::Http2(stream) => return stream.has_unread(),
+            plain => plain.descriptor(),
+        };
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        rustix::net::recv(self.as_fd(), &mut [0; 1], flags).is_ok_and(|(n, _)| n > 0)
+        descriptor.is_ok_and(|socket| rustix::net::recv(socket, &mut [0; 1], flags).is_ok_and(|(n, _)| n > 0))
     }
 
     /// Lets the runtime know whether everything was read, where reads were not short enough to tell: only then does it
@@ -250,11 +256,13 @@ impl Socket {
         let _ = self.try_io(Interest::READABLE, &mut peek);
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// A stream of a connection has none of its own.
+    fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tls(secure) => secure.socket().as_fd(),
+            Self::Tcp(stream) => Ok(stream.as_fd()),
+            Self::Unix(stream) => Ok(stream.as_fd()),
+            Self::Tls(secure) => secure.socket().descriptor(),
+            Self::Http2(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -267,6 +275,7 @@ impl Socket {
             }
             Self::Unix(_) => {}
             Self::Tls(secure) => secure.reset_on_close(),
+            Self::Http2(stream) => stream.reset_on_close(),
         }
     }
 
@@ -277,20 +286,22 @@ impl Socket {
                 // A socket that can't be probed is only noticed later.
                 let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE);
             }
-            Self::Unix(_) => {}
+            Self::Unix(_) | Self::Http2(_) => {}
             Self::Tls(secure) => secure.socket().probe_peer(),
         }
     }
 
     /// As [`Wire::watch`](super::Wire::watch) says.
     pub fn watch(&mut self, cx: &mut Context<'_>) -> Watched {
-        if let Self::Tls(secure) = self {
-            return secure.watch(cx);
+        match self {
+            Self::Tls(secure) => return secure.watch(cx),
+            Self::Http2(stream) => return stream.watch(cx),
+            Self::Tcp(_) | Self::Unix(_) => {}
         }
         if self.poll_ready(cx).is_pending() {
             return Watched::Quiet;
         }
-        let descriptor = self.as_fd();
+        let Ok(descriptor) = self.descriptor() else { return Watched::Ended };
         let mut asked = [PollFd::new(&descriptor, PollFlags::RDHUP)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         match rustix::event::poll(&mut asked, Some(&now)) {
@@ -300,7 +311,10 @@ impl Socket {
     }
 
     /// Ready when the connection broke, unless there are unread bytes before the break; asks the kernel only when there was an event.
-    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Http2(stream) = self {
+            return stream.poll_broken(cx);
+        }
         if self.poll_ready(cx).is_pending() {
             return Poll::Pending;
         }
@@ -308,6 +322,7 @@ impl Socket {
             Self::Tcp(stream) => stream.take_error(),
             Self::Unix(stream) => stream.take_error(),
             Self::Tls(secure) => return secure.poll_broken(cx),
+            Self::Http2(_) => return Poll::Pending,
         };
         if matches!(error, Ok(None)) { Poll::Pending } else { Poll::Ready(()) }
     }

@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::{Buffer, Peer, Security, Socket, Timer, Watched};
+use super::{Buffer, Http2, Peer, Security, Socket, Timer, Watched};
 
 /// A connection's socket; its request body, response writer and tunnel share it by `Rc`.
 ///
@@ -24,7 +23,7 @@ pub struct Wire {
     /// Whether the kernel may move its bytes, and takes them before a write returns.
     plain: bool,
     /// What somebody who passes the connection on states beside the peer.
-    stated: Option<Box<Stated>>,
+    stated: Option<Rc<Stated>>,
     reading: RefCell<Side>,
     writing: RefCell<Side>,
 }
@@ -58,13 +57,13 @@ impl Wire {
     /// The same for a connection that is passed on to us: `peer`, the address that it came to and whether by TLS are
     /// what was stated.
     pub fn introduced(socket: Socket, peer: Peer, (local, is_tls): (Option<SocketAddr>, bool)) -> Self {
-        Self { stated: Some(Box::new(Stated { local, is_tls, security: None })), ..Self::new(socket, peer) }
+        Self { stated: Some(Rc::new(Stated { local, is_tls, security: None })), ..Self::new(socket, peer) }
     }
 
     /// The same once TLS was begun: `socket` speaks it.
     pub fn secured(socket: Socket, peer: Peer, local: Option<SocketAddr>, security: Security) -> Self {
         let stated = Stated { local, is_tls: true, security: Some(Rc::new(security)) };
-        Self { stated: Some(Box::new(stated)), ..Self::new(socket, peer) }
+        Self { stated: Some(Rc::new(stated)), ..Self::new(socket, peer) }
     }
 
     /// The socket again, who is at its other end and what is stated of ours, for who makes something else of it.
@@ -99,6 +98,11 @@ impl Wire {
     pub fn local_address(&self) -> Option<SocketAddr> {
         let stated = self.stated.as_ref().and_then(|stated| stated.local);
         stated.or_else(|| self.socket.borrow().local_address())
+    }
+
+    /// Reads into `room` what is there; 0 is the peer's end. Waits for ever.
+    pub fn poll_read_into(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.socket.borrow_mut().poll_read(cx, room)
     }
 
     /// Reads into the spare room of `buffer`; 0 is the peer's end. Waits for `timeout` at most; None waits for ever.
@@ -187,9 +191,12 @@ impl Wire {
         self.socket.borrow_mut().write_now(bytes)
     }
 
-    /// Sends a 1xx head to the client of an HTTP/2 stream; other sockets take heads as bytes.
-    pub fn inform(&self, status: StatusCode, headers: HeaderMap) -> io::Result<()> {
-        self.socket.borrow_mut().inform(status, headers)
+    /// Does something to the stream of an HTTP/2 connection; None: this is none.
+    pub fn on_stream<T>(&self, act: impl FnOnce(&mut Http2) -> T) -> Option<T> {
+        match &mut *self.socket.borrow_mut() {
+            Socket::Http2(stream) => Some(act(stream)),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Tls(_) => None,
+        }
     }
 
     /// Runs `read` on the descriptor when it is readable: splice. Waits for `timeout` at most.
@@ -253,7 +260,7 @@ impl Wire {
 
     /// Ready when the connection broke (a reset), without reading from it. An end of input only is no break.
     pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket.borrow().poll_broken(cx)
+        self.socket.borrow_mut().poll_broken(cx)
     }
 }
 
@@ -281,4 +288,26 @@ impl Side {
 
 fn timed_out() -> io::Error {
     io::ErrorKind::TimedOut.into()
+}
+
+/// Makes wires of the streams of one connection, which all have its ends and its security.
+pub struct Wires {
+    peer: Peer,
+    stated: Rc<Stated>,
+}
+
+impl Wires {
+    /// For the streams of `wire`.
+    pub fn of(wire: &Wire) -> Self {
+        let stated = wire
+            .stated
+            .clone()
+            .unwrap_or_else(|| Rc::new(Stated { local: wire.local_address(), is_tls: false, security: None }));
+        Self { peer: wire.peer, stated }
+    }
+
+    /// The wire of one of them.
+    pub fn wire(&self, stream: Http2) -> Wire {
+        Wire { stated: Some(Rc::clone(&self.stated)), ..Wire::new(Socket::Http2(Box::new(stream)), self.peer) }
+    }
 }

@@ -288,11 +288,7 @@ impl<'a> Flight<'a> {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
             }
-            let mut interim = Vec::with_capacity(256);
-            http1::write_status_line(&mut interim, head.status);
-            http1::write_headers(&mut interim, &head.headers);
-            interim.extend_from_slice(b"\r\n");
-            let sent = outgoing.interim.send(&interim, outgoing.write_timeout).await;
+            let sent = outgoing.interim.send(head.status, &head.headers, outgoing.write_timeout).await;
             sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
             // While there is always more to read, no wait would find that the time is over.
             if self.deadline.is_some_and(|at| Instant::now() >= at) {

@@ -263,7 +263,7 @@ fn remove_nominated(headers: &mut HeaderMap, fields: &[Header<'_>], side: Side) 
 
 /// What a field is to a message on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(in crate::frame) enum Role {
     EndToEnd,
     Host,
     Expect,
@@ -275,7 +275,7 @@ enum Role {
     Dropped,
 }
 
-fn role(name: &[u8]) -> Role {
+pub(in crate::frame) fn role(name: &[u8]) -> Role {
     // Two looks tell nearly all others apart.
     let first = name.first().map_or(0, |byte| byte | 0x20);
     if !matches!(first, b't' | b'h' | b'e' | b'u' | b'c' | b'k' | b'p') {
@@ -317,7 +317,7 @@ fn list(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 /// `1*DIGIT` that fits.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(in crate::frame) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

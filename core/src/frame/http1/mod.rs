@@ -16,7 +16,7 @@ mod write;
 
 pub use arrival::Arrival;
 pub use chunked::{ChunkError, ChunkedDecoder, Decoded};
-pub(super) use fields::read_program_fields;
+pub(super) use fields::{Role, decimal, read_program_fields, role};
 pub use fields::{is_allowed_trailer, is_connection_field};
 pub use head::{RequestHead, ResponseHead, head_end, parse_request, parse_response};
 pub use target::Target;

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, os::unix::ffi::OsStrExt};
 
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use rsp_core::{config, frame::fastcgi::Params};
 
 use super::script::Script;
@@ -34,7 +34,7 @@ pub fn params(spec: &config::Fastcgi, request: &Request, script: &Script, length
     all.add("REQUEST_METHOD", head.method.as_str().as_bytes());
     all.add("QUERY_STRING", head.target.query().unwrap_or_default());
     all.add("REQUEST_URI", head.target.as_bytes());
-    all.add("SERVER_PROTOCOL", if head.version == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" });
+    all.add("SERVER_PROTOCOL", variables::protocol(head.version));
     all.add("GATEWAY_INTERFACE", b"CGI/1.1");
     all.add("SERVER_SOFTWARE", variables::SOFTWARE.as_bytes());
     // Without it PHP that was built with --enable-force-cgi-redirect refuses to run.

@@ -20,6 +20,7 @@ use crate::{
     error::{Fault, Kind},
     message::{Body, Line, SendFault, Sender, Session, Slot, Takeover, Tunnel},
     observe::http_date,
+    protocol::request::on_the_wire,
     stream::{self, Buffer},
 };
 
@@ -89,11 +90,6 @@ pub(super) async fn send(connection: &Connection, answer: Answer, asked: &Asked,
         true if leftover.is_none() && (asked.is_last || !connection.wire.has_unread()) => After::Close,
         _ => After::Linger,
     }
-}
-
-/// 499 is a word of the log: a client that ended its direction inside its body reads a 400.
-fn on_the_wire(status: StatusCode) -> StatusCode {
-    if status.as_u16() == 499 { StatusCode::BAD_REQUEST } else { status }
 }
 
 /// The length that the answer to `HEAD` states for the body it leaves out.

@@ -5,27 +5,25 @@ mod answer;
 use std::{
     future::{Future, poll_fn},
     io,
-    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     rc::Rc,
     task::Poll,
     time::Duration,
 };
 
-use http::{Method, StatusCode, Version};
-use rsp_core::{
-    config::Networks,
-    frame::http1::{self, Framing, RequestHead},
-    head,
-};
+use http::{Method, Version};
+use rsp_core::frame::http1::{self, Framing, RequestHead};
 use tokio::time::Instant;
 
 use self::answer::send;
-use super::Connection;
+use super::{
+    Connection,
+    request::{kind_of, request},
+};
 use crate::{
     error::{Fault, Kind},
-    message::{Body, Client, Interim, Request, RequestId, Slot, WireBody},
-    stream::{Buffer, Peer},
+    message::{Body, Slot, WireBody},
+    stream::Buffer,
 };
 
 /// How long input is discarded after an answer that closes, so that a reset can't destroy it; and how much.
@@ -162,7 +160,7 @@ async fn one_request(connection: &Connection, leftover: Option<Buffer>, served: 
     if !buffer.is_empty() {
         *slot.leftover.borrow_mut() = Some(buffer);
     }
-    let request = request(connection, head, bytes, body);
+    let request = request(&connection.worker, &connection.wire, (head, bytes), body);
     let answer = connection.worker.serve(&connection.origin.address, request).await;
     send(connection, answer, &asked, Some(slot)).await
 }
@@ -272,58 +270,8 @@ fn grown(buffer: Buffer, head_max: usize) -> Buffer {
     larger
 }
 
-fn kind_of(e: http1::HeadError) -> Kind {
-    match e.status() {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
-        StatusCode::URI_TOO_LONG => Kind::UriTooLong,
-        StatusCode::EXPECTATION_FAILED => Kind::Expectation,
-        StatusCode::NOT_IMPLEMENTED => Kind::TransferCoding,
-        _ => Kind::Malformed,
-    }
-}
-
-fn request(connection: &Connection, head: RequestHead, head_bytes: usize, body: Body) -> Box<Request> {
-    let current = connection.worker.current();
-    let trust = &current.snapshot.config.trust;
-    let peer = connection.wire.peer();
-    let trusted = trust.contains(match peer {
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix => None,
-    });
-    let ip = match peer {
-        Peer::Ip(address) if trusted => {
-            Some(head::client_ip(address.ip(), &head.headers, |ip| trust.contains(Some(ip))))
-        }
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix if trusted => stated_client(&head, trust),
-        Peer::Unix => None,
-    };
-    let wire = Rc::clone(&connection.wire);
-    let (scheme, security) = (wire.scheme(), wire.security().cloned());
-    let interim = if head.version == Version::HTTP_11 { Interim::Wire(wire) } else { Interim::Never(wire) };
-    Box::new(Request {
-        head,
-        head_bytes,
-        body,
-        client: Client { ip, peer, trusted },
-        id: RequestId::next(),
-        received: Instant::now(),
-        scheme,
-        security,
-        interim,
-        user: None,
-    })
-}
-
-/// The client's address as a trusted peer on a unix socket states it.
-fn stated_client(head: &RequestHead, trust: &Networks) -> Option<IpAddr> {
-    let here = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let stated = head::client_ip(here, &head.headers, |ip| ip == here || trust.contains(Some(ip)));
-    (stated != here).then_some(stated)
-}
-
 /// Ends our side first and discards input for a while.
-async fn linger(connection: &Connection) {
+pub(super) async fn linger(connection: &Connection) {
     if connection.wire.shutdown_write().is_err() {
         return;
     }

@@ -290,7 +290,7 @@ impl Secure {
     }
 
     /// As [`Socket::poll_broken`] says.
-    pub fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.output == Output::Dead { Poll::Ready(()) } else { self.socket.poll_broken(cx) }
     }
 
