@@ -10,7 +10,7 @@ use std::{
 use rsp_core::config::{self, Config, Context};
 
 use super::identity::Identity;
-use crate::{error, script};
+use crate::{error, script, tls};
 
 /// Where a config comes from.
 #[derive(Debug, Clone)]
@@ -103,8 +103,8 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
         },
         account: &|name, group| Identity::find(name, group).map(drop),
         program: &script::find_program,
-        certificate: &|files| pem(&files.cert).and_then(|()| pem(&files.key)),
-        authorities: &pem,
+        certificate: &tls::check_files,
+        authorities: &tls::check_authorities,
     };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
         let files: Vec<_> = failed.sources.iter().map(|source| source.path.clone()).collect();
@@ -127,13 +127,6 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
         }
         Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
-}
-
-/// Bytes of a file of certificates.
-const PEM_MAX: u64 = 1 << 20;
-
-fn pem(path: &Path) -> Result<(), String> {
-    script::read_file(path, PEM_MAX).map(drop)
 }
 
 /// The routes as `rsp check` prints them.
