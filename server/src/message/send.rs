@@ -86,11 +86,10 @@ impl Sender {
         let ended = matches!(framing, Framing::Empty);
         let coding = if framing == Framing::Chunked { Coding::Chunks } else { Coding::Nothing };
         Self {
-            wire,
             body,
             framing,
             coding,
-            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN),
+            bypass: matches!(framing, Framing::Length(n) if n >= BYPASS_MIN && wire.is_plain()),
             closes: false,
             timeout,
             prefix: head,
@@ -101,6 +100,7 @@ impl Sender {
             ended,
             sent: 0,
             body_sent: 0,
+            wire,
         }
     }
 
@@ -142,6 +142,9 @@ impl Sender {
             }
             let waits = !bypass && !self.ended && !self.has_chunk() && self.poll_pull(cx)?.is_pending();
             if !self.has_chunk() && self.prefix_sent == self.prefix.len() {
+                if !self.wire.is_plain() {
+                    return self.poll_flush(cx, waits);
+                }
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             if self.poll_write(cx)?.is_pending() {
@@ -149,6 +152,13 @@ impl Sender {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Nothing stays on our side while the body's source is awaited, or behind the end.
+    #[cold]
+    fn poll_flush(&mut self, cx: &mut Context<'_>, waits: bool) -> Poll<Result<(), SendFault>> {
+        ready!(self.wire.poll_flush(cx, Some(self.timeout))).map_err(SendFault::Sink)?;
+        if waits { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     /// A chunk that another attempt pulled still needs its size line.
@@ -297,6 +307,78 @@ mod tests {
 
     use super::*;
     use crate::stream::{Peer, Socket};
+
+    /// Chunks until the kernel takes no more; then an end, or nothing for ever.
+    struct Fills {
+        wire: Rc<Wire>,
+        chunk: Vec<u8>,
+        ends: bool,
+        pulled: Rc<std::cell::Cell<usize>>,
+    }
+
+    impl crate::message::Source for Fills {
+        fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+            match (self.wire.unflushed() > 0, self.ends) {
+                (true, true) => Poll::Ready(Ok(false)),
+                (true, false) => Poll::Pending,
+                (false, _) => {
+                    self.chunk.resize(10_000, 7);
+                    self.pulled.set(self.pulled.get() + self.chunk.len());
+                    Poll::Ready(Ok(true))
+                }
+            }
+        }
+        fn chunk(&self) -> &[u8] {
+            &self.chunk
+        }
+        fn consume(&mut self, n: usize) {
+            self.chunk.drain(..n);
+        }
+        fn framing(&self) -> Framing {
+            Framing::UntilClose
+        }
+        fn poll_background(&mut self, _: &mut Context<'_>) {}
+    }
+
+    /// A sender by TLS, whose client reads only when the kernel takes no more; whether all arrived.
+    fn arrives_by_tls(ends: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pair = crate::stream::connected().await;
+            let (wire, mut client) = (Wire::new(Socket::Tls(Box::new(pair.server)), Peer::Unix), pair.client);
+            let (wire, pulled) = (Rc::new(wire), Rc::default());
+            poll_fn(|cx| wire.poll_flush(cx, None)).await.unwrap();
+            let body = Fills { wire: Rc::clone(&wire), chunk: Vec::new(), ends, pulled: Rc::clone(&pulled) };
+            let (body, timeout) = (Body::Source(Box::new(body)), Duration::from_secs(60));
+            let mut sender = Sender::new(Rc::clone(&wire), Vec::new(), body, Framing::UntilClose, timeout);
+            let is_pending = poll_fn(|cx| Poll::Ready(sender.poll(cx).is_pending())).await;
+            assert!(is_pending && wire.unflushed() > 0, "records wait here");
+            let (mut all, mut got) = (vec![0; pulled.get()], 0);
+            let read = async {
+                while got < all.len() {
+                    got += poll_fn(|cx| client.poll_read(cx, &mut all[got..])).await.unwrap();
+                }
+            };
+            let sent = poll_fn(|cx| match sender.poll(cx) {
+                Poll::Pending if !ends && wire.unflushed() == 0 => Poll::Ready(Ok(())),
+                sent => sent,
+            });
+            let both = async { tokio::join!(sent, read) };
+            let (sent, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("bytes stay here");
+            sent.unwrap();
+            assert_eq!(wire.unflushed(), 0);
+        });
+    }
+
+    #[test]
+    fn by_tls_too_no_byte_stays_here_while_the_source_is_silent() {
+        arrives_by_tls(false);
+    }
+
+    #[test]
+    fn a_message_by_tls_is_sent_when_its_last_record_is_with_the_kernel() {
+        arrives_by_tls(true);
+    }
 
     /// As after an attempt that failed before its first byte was out.
     #[test]

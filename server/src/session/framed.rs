@@ -148,6 +148,7 @@ impl Far for Framed {
                 }
             }
         }
+        ready!(self.ends.poll_flush(cx));
         self.given = Vec::new();
         self.sent = 0;
         Poll::Ready(())
@@ -201,6 +202,14 @@ impl Ends {
             Self::Pipes { input: Some(input), .. } => Pin::new(input).poll_write(cx, bytes),
             Self::Pipes { input: None, .. } => Poll::Ready(Ok(0)),
             Self::Wire(wire) => wire.poll_write(cx, &[IoSlice::new(bytes)], None),
+        }
+    }
+
+    /// Ready when nothing of what was written waits on our side; a connection that broke is found by the next read.
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Pipes { .. } => Poll::Ready(()),
+            Self::Wire(wire) => wire.poll_flush(cx, None).map(drop),
         }
     }
 

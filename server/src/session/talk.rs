@@ -121,7 +121,7 @@ impl<F: Far> Talk<F> {
             }
             let unsent = self.brought.unsent();
             if unsent.is_empty() {
-                return Poll::Ready(Ok(()));
+                return self.wire.poll_flush(cx, Some(self.write_timeout));
             }
             let n = ready!(self.wire.poll_write(cx, &[IoSlice::new(unsent)], Some(self.write_timeout)))?;
             self.brought.forget(n);
@@ -172,6 +172,10 @@ async fn tell(wire: &Wire, mut brought: Brought, timeout: Duration, must_wait: b
         };
         brought.forget(n);
         sent += n as u64;
+    }
+    if poll_fn(|cx| wire.poll_flush(cx, Some(timeout))).await.is_err() {
+        wire.reset_on_close();
+        return sent;
     }
     part(wire, must_wait, Instant::now() + CLOSING, DISCARDED_MAX).await;
     sent

@@ -21,6 +21,8 @@ pub use http2::Http2;
 pub use idle::IdleSet;
 pub use outbox::Outbox;
 pub use secure::Secure;
+#[cfg(test)]
+pub use secure::pair::connected;
 pub use security::Security;
 pub use socket::{KEEPALIVE, Peer, Socket, Watched};
 pub use splice::Pipe;

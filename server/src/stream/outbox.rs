@@ -37,7 +37,7 @@ struct Queue {
     begun: bool,
     /// The connection broke.
     broken: bool,
-    /// Called when a frame has to wait, and when the connection broke.
+    /// Called when a frame, or records of one, have to wait, and when the connection broke.
     waker: Option<Waker>,
 }
 
@@ -85,6 +85,9 @@ impl Outbox {
             }
             queue.sent += out as u64;
             if out == frame.len() {
+                if self.wire.unflushed() > 0 {
+                    queue.wake();
+                }
                 return Ok(());
             }
             queue.begun = out > 0;
@@ -117,7 +120,7 @@ impl Outbox {
 
     /// Bytes that wait, with what it costs to keep them.
     pub fn waiting(&self) -> usize {
-        self.queue.borrow().bytes
+        self.queue.borrow().bytes + self.wire.unflushed()
     }
 
     /// Bytes that are out.
@@ -157,7 +160,9 @@ impl Outbox {
         if queue.broken {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        Poll::Ready(Ok(()))
+        let flushed = self.wire.poll_flush(cx, Some(timeout));
+        queue.broken = matches!(flushed, Poll::Ready(Err(_)));
+        flushed
     }
 
     /// Lets the task be called at the next frame that has to wait, and when the connection broke.
@@ -204,6 +209,50 @@ mod tests {
 
     use super::*;
     use crate::stream::{Peer, Socket};
+
+    #[test]
+    fn records_that_wait_are_counted_and_flushed_for_a_slow_reader() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pair = crate::stream::connected().await;
+            let outbox = Outbox::new(Rc::new(Wire::new(Socket::Tls(Box::new(pair.server)), Peer::Unix)));
+            let mut client = pair.client;
+            assert!(poll_fn(|cx| outbox.poll_flush(cx, Duration::from_secs(60))).await.is_ok());
+            let (woken, waker) = a_flag();
+            outbox.register(&Context::from_waker(&waker));
+            let frame = Bytes::from(vec![b'x'; 10_000]);
+            // Frames are accepted whole until the kernel is full: then records of the last one wait.
+            let mut frames = 0;
+            while outbox.waiting() == 0 {
+                assert_eq!(outbox.send(&frame, 1 << 20), Ok(()));
+                frames += 1;
+            }
+            assert!(outbox.queue.borrow().frames.is_empty(), "only records wait");
+            assert!(woken.load(std::sync::atomic::Ordering::Relaxed), "who flushes is called");
+            assert_eq!(outbox.send(&frame, 1 << 20), Ok(()), "the next one waits as a frame");
+            let mut all = vec![0; frame.len() * (frames + 1)];
+            let mut got = 0;
+            let flush = poll_fn(|cx| outbox.poll_flush(cx, Duration::from_secs(60)));
+            let read = async {
+                while got < all.len() {
+                    got += poll_fn(|cx| client.poll_read(cx, &mut all[got..])).await.unwrap();
+                }
+            };
+            let (flushed, ()) = tokio::join!(flush, read);
+            assert!(flushed.is_ok() && outbox.waiting() == 0);
+        });
+    }
+
+    fn a_flag() -> (std::sync::Arc<std::sync::atomic::AtomicBool>, Waker) {
+        struct Woken(std::sync::Arc<std::sync::atomic::AtomicBool>);
+        impl std::task::Wake for Woken {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let flag = std::sync::Arc::default();
+        (std::sync::Arc::clone(&flag), std::sync::Arc::new(Woken(flag)).into())
+    }
 
     const TINY: Bytes = Bytes::from_static(b"..");
 

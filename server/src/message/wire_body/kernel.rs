@@ -43,7 +43,7 @@ impl WireBody {
             return false;
         }
         match self.passage.way {
-            Way::Open => left.min(self.capacity as u64) >= SPLICE_MIN,
+            Way::Open => left.min(self.capacity as u64) >= SPLICE_MIN && self.wire.is_plain(),
             Way::Kernel => left > 0,
             Way::Buffer => false,
         }

@@ -492,4 +492,6 @@ impl Drop for Secure {
 }
 
 #[cfg(test)]
+pub mod pair;
+#[cfg(test)]
 mod tests;

@@ -3,83 +3,23 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
 };
 
-use super::*;
-
-struct Pair {
-    server: Secure,
-    client: Secure,
-}
-
-fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let authority = testkit::Authority::new();
-    let signed = authority.sign(&["a.test"]);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let cert = CertificateDer::from_pem_slice(signed.cert.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(signed.key.as_bytes()).unwrap();
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let mut server = server.unwrap().with_no_client_auth().with_single_cert(vec![cert], key).unwrap();
-    server.alpn_protocols = vec![b"h2".to_vec()];
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    (Arc::new(server), Arc::new(client))
-}
-
-fn name() -> ServerName<'static> {
-    ServerName::try_from("a.test").unwrap()
-}
+use super::{
+    pair::{configs, connected, name, raw},
+    *,
+};
 
 fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("it hangs") })
-}
-
-/// Both ends of a pair of sockets.
-fn raw(ours: UnixStream, theirs: UnixStream) -> Pair {
-    let (server, client) = configs();
-    Pair {
-        server: Secure::accept(Socket::Unix(ours), server).unwrap(),
-        client: Secure::connect(Socket::Unix(theirs), client, name()).unwrap(),
-    }
-}
-
-async fn connected() -> Pair {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut pair = raw(ours, theirs);
-    pair.shake().await;
-    pair
-}
-
-impl Pair {
-    async fn shake(&mut self) {
-        let (server, client) = (&mut self.server, &mut self.client);
-        let (a, b) = tokio::join!(
-            poll_fn(|cx| server.poll_handshake(cx)),
-            poll_fn(|cx| {
-                let done = client.poll_handshake(cx);
-                // The last word of a client waits for its request, or for a flush.
-                if done.is_ready() { client.poll_flush(cx) } else { done }
-            })
-        );
-        a.unwrap();
-        b.unwrap();
-    }
 }
 
 /// Writes all and flushes.
