@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rsp_core::config::{self, Config, Context};
+use rsp_core::config::{self, Certificates, Config, Context, SiteTls};
 
 use super::identity::Identity;
 use crate::{error, script, tls};
@@ -133,11 +133,19 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
 pub fn routing_table(config: &Config) -> String {
     let mut out = String::new();
     for listener in &config.listeners {
-        let _ = writeln!(out, "listen {}", listener.address);
+        let tls = if listener.tls.is_some() { "  tls" } else { "" };
+        let tcp = listener.tcp.as_ref().map_or(String::new(), |tcp| format!("  tunnel {}", tcp.upstream.name));
+        let _ = writeln!(out, "listen {}{tls}{tcp}", listener.address);
     }
     for site in &config.sites {
         let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
-        let _ = writeln!(out, "\nsite {}", hosts.join(" "));
+        let tls = match &site.tls {
+            None => String::new(),
+            Some(SiteTls::Terminate(terms)) if terms.certificates == Certificates::Acme => "  acme".to_owned(),
+            Some(SiteTls::Terminate(_)) => "  tls".to_owned(),
+            Some(SiteTls::Passthrough(tunnel)) => format!("  passthrough {}", tunnel.upstream.name),
+        };
+        let _ = writeln!(out, "\nsite {}{tls}", hosts.join(" "));
         let width = site.routes.iter().map(|route| route.pattern.as_str().len()).max().unwrap_or_default();
         for route in &site.routes {
             let method = route.method.as_ref().map_or("*", |method| method.as_str());

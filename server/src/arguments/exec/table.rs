@@ -95,7 +95,7 @@ pub fn help(name: &str) -> String {
     let where_else = match name {
         "websocketd" => "",
         _ => {
-            "Without --port, --address and --unixsocket it listens on 127.0.0.1:8080, with --ssl too, for pages of the same origin, and without\n--origin under no other name than that and localhost.\n"
+            "Without --port, --address and --unixsocket it listens on 127.0.0.1:8080, for pages of the same origin, and without\n--origin under no other name than that and localhost.\n"
         }
     };
     format!(
