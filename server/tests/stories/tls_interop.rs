@@ -121,7 +121,7 @@ fn openssl_verifies_resumes_and_negotiates() {
         assert!(said.contains("Reused, ") && said.contains("1.1 https 127.0.0.1"), "{said}");
     }
     let said = client(&["-tls1_1"], "");
-    assert!(said.contains("alert protocol version") || said.contains("no protocols available"), "{said}");
+    assert!(said.contains("alert protocol version") || said.contains("alert handshake failure"), "{said}");
     assert!(client(&["-alpn", "ftp"], "").contains("no application protocol"));
 }
 
@@ -146,7 +146,7 @@ fn nghttp_and_h2load_get_every_answer() {
     let said = say(&["nghttp", "-v", &url(&rsp, "/")], "");
     assert!(said.contains("The negotiated protocol: h2") && said.contains(":status: 200"), "{said}");
     assert!(said.contains("SETTINGS_ENABLE_CONNECT_PROTOCOL(0x08):1"), "{said}");
-    assert!(!said.contains("error"), "{said}");
+    assert!(!said.contains("[ERROR]") && !said.contains("RST_STREAM"), "{said}");
     let said = say(&["h2load", "-n", "2000", "-c", "4", "-m", "16", &url(&rsp, "/")], "");
     assert!(said.contains("2000 succeeded, 0 failed, 0 errored"), "{said}");
     let said = say(&["h2load", "--h1", "-n", "400", "-c", "4", &url(&rsp, "/")], "");

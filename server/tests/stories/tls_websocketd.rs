@@ -75,9 +75,8 @@ fn with_authorities_only_clients_that_have_a_certificate_of_them_come_in() {
     let folder = certified();
     let ca = format!("--sslca={}", folder.path().join("ca.pem").display());
     let rsp = exec(&[flags(&folder), vec![ca]].concat(), &["sh", "-c", "echo hello; exec cat"]).start();
-    // It hears of the alert when it reads, which it takes for an answer that is none.
-    let failed = open(&rsp.address(), &folder, &[]).hear_of("failed");
-    assert!(failed.as_str().unwrap().contains("did not receive a valid HTTP response"), "{failed}");
+    // What it makes of the alert depends on whether it writes or reads.
+    open(&rsp.address(), &folder, &[]).hear_of("failed");
     let mut alice = open(&rsp.address(), &folder, &[("cert", "alice.pem"), ("key", "alice.key")]);
     alice.hear_of("open");
     assert_eq!(alice.hear(), json!({ "text": "hello" }));
