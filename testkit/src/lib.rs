@@ -9,11 +9,13 @@
     reason = "a test's set-up that fails is a failed test"
 )]
 
+mod acme;
 mod authority;
 mod browser;
 mod client;
 mod event_stream;
 pub mod fastcgi;
+mod listener;
 mod name_server;
 mod origin;
 mod pattern;
@@ -32,10 +34,12 @@ mod websocket;
 mod websocketd;
 mod wire;
 
+pub use acme::{AcmeAuthority, AcmeFault};
 pub use authority::{Authority, KeyKind, Signed};
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
 pub use event_stream::{EventStream, StreamEvent};
+pub use listener::Listener;
 pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
