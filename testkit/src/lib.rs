@@ -39,7 +39,7 @@ pub use event_stream::{EventStream, StreamEvent};
 pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
-pub use peer::{Haproxy, Nginx, PythonHttpServer, curl, curl_follows, htpasswd};
+pub use peer::{Haproxy, Nginx, PythonHttpServer, curl, curl_follows, htpasswd, openssl};
 pub use php::PhpFpm;
 pub use program::{Output, Program, Stream};
 pub use puppet::Puppet;

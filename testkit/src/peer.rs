@@ -168,3 +168,9 @@ pub fn curl_follows(arguments: &[&str]) -> Program {
     command.args(["--silent", "--show-error", "--no-buffer", "--noproxy", "*"]).args(arguments);
     Program::start(&mut command)
 }
+
+/// Runs `openssl` with these arguments and this on its standard input; 30 s at most.
+#[track_caller]
+pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+    run(Command::new(find_program(&["openssl"])).args(arguments), input, Duration::from_secs(30))
+}

@@ -2,15 +2,16 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rsp_core::config::{self, Config, Context};
+use rsp_core::config::{self, CertificateFiles, Config, Context};
 
 use super::identity::Identity;
-use crate::{error, script};
+use crate::{error, script, tls};
 
 /// Where a config comes from.
 #[derive(Debug, Clone)]
@@ -92,6 +93,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
     let read = RefCell::default();
+    let certificates = RefCell::<HashMap<CertificateFiles, Result<(), String>>>::default();
     let context = Context {
         folder: &folder,
         admin_socket: &admin,
@@ -103,8 +105,16 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
         },
         account: &|name, group| Identity::find(name, group).map(drop),
         program: &script::find_program,
-        certificate: &|files| pem(&files.cert).and_then(|()| pem(&files.key)),
-        authorities: &pem,
+        // A hundred thousand sites may name one file.
+        certificate: &|files| {
+            let known = certificates.borrow().get(files).cloned();
+            known.unwrap_or_else(|| {
+                let found = tls::check_files(files);
+                certificates.borrow_mut().insert(files.clone(), found.clone());
+                found
+            })
+        },
+        authorities: &tls::check_authorities,
     };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
         let files: Vec<_> = failed.sources.iter().map(|source| source.path.clone()).collect();
@@ -127,13 +137,6 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
         }
         Err(found) => Err(Refused { diagnostic: render(&found), files }),
     }
-}
-
-/// Bytes of a file of certificates.
-const PEM_MAX: u64 = 1 << 20;
-
-fn pem(path: &Path) -> Result<(), String> {
-    script::read_file(path, PEM_MAX).map(drop)
 }
 
 /// The routes as `rsp check` prints them.

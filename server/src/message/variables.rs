@@ -46,6 +46,14 @@ pub fn is_https(request: &Request) -> bool {
     request.scheme == "https" || stated.is_some_and(|stated| is_secure(stated.as_bytes()))
 }
 
+/// What Apache's `SSLOptions +StdEnvVars` tells of a client's certificate: its subject, and that it was right.
+pub fn each_of_certificate(request: &Request, mut tell: impl FnMut(&str, &[u8])) {
+    if let Some(subject) = request.security.as_ref().and_then(|security| security.subject.as_deref()) {
+        tell("SSL_CLIENT_S_DN", subject.as_bytes());
+        tell("SSL_CLIENT_VERIFY", b"SUCCESS");
+    }
+}
+
 /// Tells of each field by the name of its variable, with its values joined. Those of `Content-Length` are none.
 pub fn each_field(headers: &HeaderMap, trusted: bool, mut tell: impl FnMut(&str, &[u8])) {
     let mut name = String::with_capacity(32);

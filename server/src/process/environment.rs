@@ -103,8 +103,9 @@ impl Environment {
 
     /// What is ours and passed on, and what it is told of us.
     fn pass_on(&mut self, command: &config::Command) {
-        // Whether a client came by TLS is told by the request alone.
-        for name in command.passenv.iter().filter(|name| *name != "HTTPS") {
+        // Whether a client came by TLS, and with which certificate, is told by the request alone.
+        let is_told = |name: &str| name == "HTTPS" || name.starts_with("SSL_CLIENT_");
+        for name in command.passenv.iter().filter(|name| !is_told(name)) {
             if let Some(value) = std::env::var_os(name) {
                 self.0.extend_from_slice(name.as_bytes());
                 self.0.push(b'=');
@@ -132,6 +133,7 @@ impl Environment {
         if is_https {
             self.add("HTTPS", b"on");
         }
+        variables::each_of_certificate(request, |name, value| self.add(name, value));
         let (name, port) = variables::server(request);
         self.add("SERVER_NAME", name);
         self.add_shown("SERVER_PORT", port.unwrap_or(if is_https { 443 } else { 80 }));

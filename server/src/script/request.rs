@@ -21,6 +21,7 @@ use super::{
     headers::{self, Headers},
     json,
 };
+use crate::stream::Security;
 
 /// What `request:body()` reads at most when it isn't told.
 const BODY_DEFAULT: usize = 1 << 20;
@@ -154,7 +155,18 @@ fn add_sender<F: UserDataFields<RequestHandle>>(fields: &mut F) {
             None => Ok(LuaValue::Nil),
         })
     });
-    fields.add_field_method_get("tls", |lua, this| this.0.with(|_| lua.create_table()));
+    fields.add_field_method_get("tls", |lua, this| this.0.with(|state| tls(lua, state.request.security.as_deref())));
+}
+
+/// Empty where TLS did not end here, so that a function may ask for a field of it all the same.
+fn tls(lua: &Lua, security: Option<&Security>) -> mlua::Result<mlua::Table> {
+    let table = lua.create_table()?;
+    if let Some(security) = security {
+        table.raw_set("sni", security.server_name.as_deref())?;
+        table.raw_set("version", security.version.trim_start_matches("TLSv"))?;
+        table.raw_set("subject", security.subject.as_deref())?;
+    }
+    Ok(table)
 }
 
 /// Decoded and without dot segments, as routes see it.

@@ -71,6 +71,7 @@ fn add_addresses(all: &mut Gathered<'_>, request: &Request) {
     if is_https {
         all.add("HTTPS", b"on");
     }
+    variables::each_of_certificate(request, |name, value| all.add(name, value));
     // Room for any address.
     let mut text = Vec::with_capacity(48);
     let (name, port) = variables::server(request);
