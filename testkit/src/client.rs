@@ -74,7 +74,11 @@ impl Client {
 
     /// Connects, or says why not.
     pub fn try_connect(address: &str) -> io::Result<Client> {
-        let socket = Socket::connect(address)?;
+        Client::over(Socket::connect(address)?)
+    }
+
+    /// The same on a connection that is there.
+    pub fn over(socket: Socket) -> io::Result<Client> {
         socket.set_timeout(Some(Duration::from_secs(10)))?;
         Ok(Client { wire: Wire::new(socket) })
     }

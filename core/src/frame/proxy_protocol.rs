@@ -153,10 +153,11 @@ pub fn write_saying(
     out: &mut Vec<u8>,
 ) {
     let address = ends.map(same_family).map(|(source, destination)| ProxiedAddress::stream(source, destination));
-    let header = match address {
+    let header = match (address, version) {
         // Fields would say of the sender's own connection what is true of another one.
-        Some(address) => ProxyHeader::with_tlvs(Some(address), said.fields()),
-        None => ProxyHeader::with_local(),
+        (None, _) => ProxyHeader::with_local(),
+        (Some(address), ProxyProtocol::V1) => ProxyHeader::with_address(address),
+        (Some(address), ProxyProtocol::V2) => ProxyHeader::with_tlvs(Some(address), said.fields()),
     };
     let written = match version {
         ProxyProtocol::V1 => header.encode_v1(out),
@@ -241,6 +242,60 @@ mod tests {
             read(&out).unwrap().unwrap().0.is_tls
         };
         assert!(tls(true) && !tls(false));
+    }
+
+    /// The fields of a header of version 2 that says this.
+    fn fields(said: &Said<'_>) -> Vec<Tlv<'static>> {
+        let mut out = Vec::new();
+        write_saying(ProxyProtocol::V2, ends("192.0.2.1:5", "192.0.2.2:6"), said, &mut out);
+        assert!(out.len() <= HEADER_MAX && read(&out).is_ok());
+        let config = ParseConfig { include_tlvs: true, allow_v1: true, allow_v2: true };
+        let (header, _) = ProxyHeader::parse(&out, config).unwrap();
+        header.tlvs().map(|field| field.unwrap().into_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_known_of_a_connection_is_said_in_version_2_alone() {
+        let alpn = vec![Box::from(*b"h2"), Box::from(*b"http/1.1")];
+        let hello = ClientHello { server_name: Some("a.example".into()), alpn, versions: vec![] };
+        let offered = Said::offered(&hello);
+        let wanted = [Tlv::Authority("a.example".into()), Tlv::Alpn(b"\x02h2\x08http/1.1"[..].into())];
+        assert_eq!(fields(&offered), wanted);
+        assert_eq!(fields(&Said::offered(&ClientHello::default())), []);
+        let mut line = Vec::new();
+        write_saying(ProxyProtocol::V1, ends("192.0.2.1:5", "192.0.2.2:6"), &offered, &mut line);
+        assert_eq!(line, b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n");
+        let mut own = Vec::new();
+        write_saying(ProxyProtocol::V2, None, &offered, &mut own);
+        assert_eq!(own, written(ProxyProtocol::V2, None), "nothing of others on a connection of our own");
+    }
+
+    #[test]
+    fn of_tls_that_ended_here_version_and_common_name_are_said() {
+        let said = |subject| Said { tls: Some(SaidTls { version: "TLSv1.3", subject }), ..Said::default() };
+        let [Tlv::Ssl(anonymous)] = &fields(&said(None))[..] else { panic!("one field") };
+        assert!(anonymous.client_ssl() && !anonymous.client_cert_conn() && anonymous.verify() != 0);
+        assert_eq!((anonymous.version(), anonymous.cn()), (Some("TLSv1.3"), None));
+        for (subject, name) in [
+            ("CN=Ada", "Ada"),
+            ("OU=x+CN=a\\, b\\=c,O=Example", "a, b=c"),
+            ("CN=\\C3\\A9t\\c3\\a9,O=CN\\=no", "été"),
+            ("O=x,CN=first,CN=second", "first"),
+        ] {
+            let [Tlv::Ssl(known)] = &fields(&said(Some(subject)))[..] else { panic!("one field") };
+            assert!(known.client_cert_conn() && known.verify() == 0);
+            assert_eq!(known.cn(), Some(name), "{subject}");
+        }
+        for odd in ["O=x", "", "CN=\\FF", "\\", "CN=\\"] {
+            let [Tlv::Ssl(known)] = &fields(&said(Some(odd)))[..] else { panic!("one field") };
+            assert!(known.client_cert_conn(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn fields_that_would_make_a_header_too_long_for_others_are_left_out() {
+        let hello = ClientHello { alpn: vec![[b'x'; 255].into(); 60], ..ClientHello::default() };
+        assert_eq!(fields(&Said::offered(&hello)), []);
     }
 
     #[test]

@@ -21,8 +21,10 @@ const VERIFIED: HeaderName = HeaderName::from_static("x-ssl-client-verify");
 /// Takes away what a client says of its own certificate.
 #[cold]
 pub(super) fn disbelieve(request: &mut Request) {
-    request.head.headers.remove(&SUBJECT);
-    request.head.headers.remove(&VERIFIED);
+    for name in [&SUBJECT, &VERIFIED] {
+        request.head.headers.remove(name);
+        request.body.withhold_trailer(name);
+    }
 }
 
 /// Tells the handler what the handshake found out about the client.

@@ -153,9 +153,10 @@ impl Security {
             let any = here.clone().find(|(spec, _)| spec.hosts.contains(&Host::Any));
             any.or_else(|| here.clone().next()).map(|(_, site)| Arc::clone(site))
         };
-        let listeners = config.listeners.iter().enumerate();
-        let defaults = listeners
-            .filter_map(|(index, listener)| Some((listener.address.clone(), (default(index), listener.tls?.min))));
+        let defaults = config.listeners.iter().enumerate().filter_map(|(index, listener)| {
+            let min = listener.tls?.min;
+            Some((listener.address.clone(), (default(index), min)))
+        });
         Self {
             defaults: defaults.collect(),
             any: sites.clone().any(|(_, site)| own(site).is_some()),

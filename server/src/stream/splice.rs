@@ -72,6 +72,11 @@ impl Pipe {
         });
     }
 
+    /// Whether the kernel can't move bytes between a pipe and a socket, but a copy would do.
+    pub fn must_copy(e: &io::Error) -> bool {
+        matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+    }
+
     /// Bytes in it.
     pub fn filled(&self) -> usize {
         self.filled

@@ -139,3 +139,35 @@ fn look(identity: &Identity) {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use rsp_core::config::CertificateFiles;
+    use testkit::Authority;
+
+    use super::*;
+
+    #[test]
+    fn looks_at_many_files_take_turns_and_leave_none_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = Authority::new().sign(&["a.test"]).write(folder.path(), "a");
+        let identities = Identities::new().unwrap();
+        let one = CertificateFiles { cert, key, ocsp: None };
+        let identity = |count: usize| {
+            let certificates = Certificates::Files(vec![one.clone(); count]);
+            let terms = Terminate { certificates, client_ca: None, min: None, ciphers: Vec::new() };
+            identities.of(&Arc::new(terms), &[]).unwrap()
+        };
+        let all: Vec<_> = [1, 2000, 40, 2, 3].map(identity).into();
+        let mut rest: Vec<_> = all.iter().map(Arc::downgrade).collect();
+        let mut turns = Vec::new();
+        while !rest.is_empty() {
+            turns.push(turn(&mut rest).len());
+        }
+        assert_eq!(turns, [4, 1], "the long one is in the first with all that fit");
+        assert!(Arc::ptr_eq(&identity(2), &all[3]), "what the config says again is the same");
+        drop(all);
+        identities.settle();
+        assert!(lock(&identities.known).is_empty());
+    }
+}

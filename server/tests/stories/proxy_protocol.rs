@@ -70,6 +70,17 @@ fn who_sends_no_header_a_wrong_one_or_none_in_time_is_closed_without_an_answer()
 }
 
 #[test]
+fn an_end_within_a_header_closes_at_once() {
+    let rsp = Rsp::config(&WHO.replace("300ms", "60s")).start();
+    for part in ["PROXY TCP4 203.0", "\r\n\r\n\0\r\nQUIT\n\x21"] {
+        let mut client = rsp.client();
+        client.send(part);
+        client.half_close();
+        assert!(client.is_closed_within(SOON));
+    }
+}
+
+#[test]
 fn only_who_is_trusted_may_say_whose_a_connection_is_and_its_client_is_not() {
     let rsp = Rsp::config(&WHO.replace("trust \"127.0.0.1\"", "trust \"10.0.0.0/8\"")).start();
     let mut client = rsp.client();

@@ -53,8 +53,10 @@ fn the_name_that_is_asked_for_chooses_the_certificate_and_the_site() {
     let port = rsp.port();
     for (host, site) in [("a.test", "a.test"), ("x.b.test", "*.b.test"), ("c.b.test", "c.b.test"), ("A.Test", "a.test")]
     {
-        let got = get(&rsp, &authority, &format!("https://{host}:{port}/"), &["--http1.1"]);
-        assert_eq!(got.text(), format!("{site} https {} 1.3\n", host.to_lowercase()), "{}", got.stderr);
+        for protocol in ["--http1.1", "--http2"] {
+            let got = get(&rsp, &authority, &format!("https://{host}:{port}/"), &[protocol]);
+            assert_eq!(got.text(), format!("{site} https {} 1.3\n", host.to_lowercase()), "{protocol} {}", got.stderr);
+        }
         let got = s_client(&rsp, host, &["-servername", host, "-tls1_2"]);
         assert!(got.text().contains(&format!("{site} https {} 1.2\n", host.to_lowercase())), "{}", got.text());
     }
@@ -112,6 +114,9 @@ fn a_request_for_another_site_than_the_handshake_is_misdirected() {
     }
     let got = s_client(&rsp, "unknown.test", &["-servername", "a.test"]).text();
     assert!(got.contains("HTTP/1.1 404 "), "{got}");
+    let url = format!("https://a.test:{}/", rsp.port());
+    let said = ["--http2", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "-H", "Host: c.b.test"];
+    assert_eq!(get(&rsp, &authority, &url, &said).text(), "2 421");
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl WireBody {
                 }
                 Poll::Ready(Ok(Ok(n)))
             }
-            Err(e) if must_copy(&e) => {
+            Err(e) if Pipe::must_copy(&e) => {
                 self.passage.way = Way::Buffer;
                 Poll::Ready(Ok(Ok(0)))
             }
@@ -102,7 +102,7 @@ impl WireBody {
             _ => pipe.give_back(),
         }
         match ready!(filled) {
-            Err(e) if must_copy(&e) => {
+            Err(e) if Pipe::must_copy(&e) => {
                 self.passage.way = Way::Buffer;
                 Poll::Ready(Ok(false))
             }
@@ -142,11 +142,6 @@ impl WireBody {
             pipe.give_back();
         }
     }
-}
-
-/// Whether the kernel can't move bytes between these two, but a copy would do.
-fn must_copy(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
