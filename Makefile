@@ -3,7 +3,7 @@
 # Where cargo puts what it builds; benches and demos run the release binary.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live bench-programs conformance reference fuzz clean
+.PHONY: demo build test check needs bench bench-table bench-scenarios bench-live bench-programs bench-tls conformance reference fuzz clean
 
 demo: ## build release and run the demo; nothing to install
 	cargo build --release --locked --package rsp
@@ -54,6 +54,10 @@ bench-live: build ## live channels beside nchan and a bare loop of sends, storms
 bench-programs: build ## programs for clients beside websocketd
 	scripts/install-test-needs bench
 	python3 bench/run.py --programs
+
+bench-tls: build ## TLS, HTTP/2 and passing through beside nginx and HAProxy, and a client that resets streams
+	scripts/install-test-needs bench
+	python3 bench/run.py --tls
 
 conformance: build ## Autobahn's test suite of WebSocket against rsp; needs a Python 2.7 with pip
 	scripts/conformance

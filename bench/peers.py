@@ -191,7 +191,7 @@ def build():
         if not made.exists() or made.stat().st_mtime < max(source.stat().st_mtime, *headers):
             first = source.read_text().partition("\n")[0]
             more = first.removeprefix("// cc:").split() if first.startswith("// cc:") else []
-            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", *more, "-o", str(made), str(source)], check=True)
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source), *more], check=True)
 
 
 def find(program):

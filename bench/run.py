@@ -19,11 +19,14 @@ import program_rows
 import programs
 import rows
 import scenarios
+import tls
+import tls_rows
+import tls_scenarios
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
-ROWS = {"proxy": rows, "live": live_rows, "programs": program_rows}
-SCENARIOS = {"proxy": scenarios, "live": live_scenarios}
+ROWS = {"proxy": rows, "live": live_rows, "programs": program_rows, "tls": tls_rows}
+SCENARIOS = {"proxy": scenarios, "live": live_scenarios, "tls": tls_scenarios}
 
 
 def main():
@@ -44,12 +47,12 @@ def main():
 def sections(arguments):
     """What is run: (section of README.md, of which kind it is, whether it is of stories)."""
     every = [("table", "proxy", False), ("scenarios", "proxy", True), ("live", "live", False), ("live-scenarios", "live", True),
-             ("programs", "programs", False)]
+             ("programs", "programs", False), ("tls", "tls", False), ("tls-scenarios", "tls", True)]
     if arguments.all:
         return every
     stories = arguments.scenarios is not None
-    # Channels have both kinds of table, and are asked for with one word.
-    both = arguments.kind == "live" and not arguments.only and not stories
+    # Channels and TLS have both kinds of table, and are asked for with one word.
+    both = arguments.kind in ("live", "tls") and not arguments.only and not stories
     return [part for part in every if part[1] == arguments.kind and (both or part[2] == stories)]
 
 
@@ -58,20 +61,22 @@ def table(arguments, folder, kind, stories):
     if stories:
         known = SCENARIOS[kind].SCENARIOS
         return scenarios.run(known, arguments.scenarios or list(known), arguments, folder)
-    return {"proxy": measure, "live": measure_live, "programs": measure_programs}[kind](arguments, folder), False
+    measured = {"proxy": measure, "live": measure_live, "programs": measure_programs, "tls": measure_tls}[kind]
+    return measured(arguments, folder), False
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--live", dest="kind", action="store_const", const="live", default="proxy", help="the tables of live channels instead")
     parser.add_argument("--programs", dest="kind", action="store_const", const="programs", help="the table of programs instead")
+    parser.add_argument("--tls", dest="kind", action="store_const", const="tls", help="the tables of TLS and HTTP/2 instead")
     parser.add_argument("--all", action="store_true", help="all tables, one after the other")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in turn; the figures are medians (3)")
     parser.add_argument("--seconds", type=int, default=3, help="of load for each peer, row and round (3)")
     parser.add_argument("--only", action="append", metavar="ROW", help=f"only this row; may be repeated: {_names(rows)}; "
-                        f"with --live {_names(live_rows)}; with --programs {_names(program_rows)}")
+                        f"with --live {_names(live_rows)}; with --programs {_names(program_rows)}; with --tls {_names(tls_rows)}")
     parser.add_argument("--scenarios", nargs="*", metavar="NAME", help=f"only what must hold under load: {_names(scenarios)}; "
-                        f"with --live {_names(live_scenarios)}")
+                        f"with --live {_names(live_scenarios)}; with --tls {_names(tls_scenarios)}")
     parser.add_argument("--quick", action="store_true", help="scenarios with small numbers, to try them out")
     target = os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target")
     parser.add_argument("--peer", default="rsp", choices=["rsp", "nginx", "haproxy"], help="whom the scenarios try (rsp)")
@@ -126,6 +131,19 @@ def measure_programs(arguments, folder):
         return program_rows.as_markdown(results(program_rows.ROWS, running, arguments))
 
 
+def measure_tls(arguments, folder):
+    """The rows of TLS and HTTP/2, in the same way."""
+    with ExitStack() as stack:
+        pem = tls.certificate(folder)
+        origin = start(stack, peers.Origin, subfolder(folder, "origin"))
+        behind = start(stack, tls.Behind, pem, subfolder(folder, "behind"))
+        running = {}
+        for name in tls.available(arguments.binary):
+            place = subfolder(folder, name)
+            running[name] = start(stack, tls.Peer, name, origin.port, behind.port, pem, place, arguments.binary)
+        return tls_rows.as_markdown(results(tls_rows.ROWS, running, arguments))
+
+
 def results(of, running, arguments):
     chosen = [row for row in of if not arguments.only or row.name in arguments.only]
     return [(row, rounds_of(row, running, arguments)) for row in chosen]
@@ -158,7 +176,8 @@ def subfolder(folder, name):
 def conditions(arguments, kind, stories):
     """When, where and with what, in one paragraph."""
     cpus = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    versions = {"proxy": proxy_versions, "live": live_versions, "programs": programs.versions}[kind]()
+    versions = {"proxy": proxy_versions, "live": live_versions, "programs": programs.versions,
+                "tls": tls_versions}[kind]()
     how = "scenarios" if stories else f"medians of {arguments.rounds} rounds of {arguments.seconds} s"
     today = datetime.date.today().isoformat()
     machine = f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}, Linux {platform.release()}"
@@ -167,6 +186,10 @@ def conditions(arguments, kind, stories):
 
 def proxy_versions():
     return [version([peers.find("nginx"), "-v"]), version([peers.find("haproxy"), "-v"])]
+
+
+def tls_versions():
+    return [*proxy_versions(), *tls.versions()]
 
 
 def live_versions():

@@ -11,4 +11,5 @@ pub mod frame;
 pub mod head;
 pub mod limit;
 pub mod pages;
+pub mod renewal;
 pub mod route;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 
 /// An authority that nobody but the tests believes.
@@ -67,6 +67,11 @@ impl Authority {
         let key = key.unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         Signed { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// What a request asks for, as it stands there.
+    pub(crate) fn sign_request(&self, request: &CertificateSigningRequestParams) -> Certificate {
+        request.signed_by(&self.issuer).unwrap()
     }
 
     /// A client's certificate whose subject is `CN=name`.

@@ -9,11 +9,13 @@
     reason = "a test's set-up that fails is a failed test"
 )]
 
+mod acme;
 mod authority;
 mod browser;
 mod client;
 mod event_stream;
 pub mod fastcgi;
+pub mod http2;
 mod listener;
 mod name_server;
 mod origin;
@@ -33,6 +35,7 @@ mod websocket;
 mod websocketd;
 mod wire;
 
+pub use acme::{AcmeAuthority, AcmeFault};
 pub use authority::{Authority, KeyKind, Signed};
 pub use browser::{Chromium, Visit};
 pub use client::{Client, End, Response};
@@ -41,7 +44,7 @@ pub use listener::Listener;
 pub use name_server::{NameServer, Record};
 pub use origin::{Answer, Origin, Received, RequestHead, Step};
 pub use pattern::Pattern;
-pub use peer::{Haproxy, Nginx, PythonHttpServer, curl, curl_follows, htpasswd, openssl};
+pub use peer::{Haproxy, Nginx, PythonHttpServer, curl, curl_follows, htpasswd, openssl, run_program};
 pub use php::PhpFpm;
 pub use program::{Output, Program, Stream};
 pub use puppet::Puppet;

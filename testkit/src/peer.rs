@@ -169,6 +169,12 @@ pub fn curl_follows(arguments: &[&str]) -> Program {
     Program::start(&mut command)
 }
 
+/// Runs a program of the system to its end.
+#[track_caller]
+pub fn run_program(name: &str, arguments: &[&str]) -> Output {
+    run(Command::new(find_program(&[name])).args(arguments), "", Duration::from_secs(30))
+}
+
 /// Runs `openssl` with these arguments and this on its standard input; 30 s at most.
 #[track_caller]
 pub fn openssl(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {

@@ -6,10 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use rsp_core::{
     config::Forwarded,
-    frame::http1::{self, ChunkedDecoder, Framing, HeadLimits, RequestHead, parse_request, parse_response},
+    frame::{
+        http1::{self, ChunkedDecoder, Framing, HeadLimits, RequestHead, parse_request, parse_response},
+        http2,
+    },
     head::{Clientward, Upstreamward, client_framing, write_client_response, write_upstream_request},
 };
 
@@ -52,6 +55,51 @@ pub fn judge_request(input: &[u8]) {
             };
             judge_forwarded(&request, &body, &trailers);
         }
+    }
+}
+
+/// Judges one request of HTTP/2: a first byte whose last bit says that it ended with its head, then lines: method, scheme,
+/// authority, path, protocol (`-` is none of these), and fields with a colon. Panics if it is forwarded as something else.
+pub fn judge_http2_request(input: &[u8]) {
+    let Some((&first, rest)) = input.split_first() else { return };
+    let mut lines = rest.split(|&byte| byte == b'\n');
+    let mut pseudo = || lines.next().and_then(|line| str::from_utf8(line).ok()).filter(|line| *line != "-");
+    let Some(Ok(method)) = pseudo().map(|method| Method::from_bytes(method.as_bytes())) else { return };
+    let (scheme, authority, path, protocol) = (pseudo(), pseudo(), pseudo(), pseudo());
+    let mut headers = HeaderMap::new();
+    for line in lines.take(200) {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let (name, value) = (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(&line[colon + 1..]));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let asked = http2::Asked { method, scheme, authority, path, protocol, headers, ended: first & 1 == 1 };
+    let Ok((head, _)) = http2::request(asked, &LIMITS, || HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")) else {
+        return;
+    };
+    assert_eq!(head.headers.get_all("host").iter().count(), 1);
+    assert!(head.headers.get_all("cookie").iter().count() <= 1);
+    let body = match head.framing {
+        Framing::Empty => Vec::new(),
+        Framing::Length(length) if length <= 1000 => vec![b'x'; length as usize],
+        Framing::Length(_) => return,
+        Framing::Chunked | Framing::UntilClose => b"some".to_vec(),
+    };
+    for forwarded in [Forwarded::X, Forwarded::Rfc, Forwarded::Off] {
+        let request = Upstreamward {
+            head: &head,
+            target: head.target.as_bytes(),
+            host: None,
+            client: Some([192, 0, 2, 1].into()),
+            real_ip: None,
+            trusted: first & 2 == 2,
+            scheme: "https",
+            forwarded,
+            framing: head.framing,
+            upgrade: true,
+        };
+        judge_forwarded(&request, &body, &HeaderMap::new());
     }
 }
 

@@ -43,7 +43,7 @@ use crate::{
     protocol,
     route::{self, Snapshot},
     session,
-    tls::Identities,
+    tls::{Acme, Identities},
     upstream::{Desk, Probes, Registry, Resolver, Secret, follow_for_ever},
 };
 
@@ -149,7 +149,7 @@ impl Control {
         resolver.use_servers(&loaded.config.resolver);
         let serving = serving(&loaded, &origin, &startup, &resolver, &metrics).map_err(StartError::Config)?;
         let (limiters, auth, connections) = Default::default();
-        let identities = Identities::new().map_err(StartError::Config)?;
+        let identities = Identities::new(serving.acme.issued()).map_err(StartError::Config)?;
         let shared = Shared { serving, limiters, auth, connections, identities };
         let plan = plan(&loaded, &shared, &logs).map_err(StartError::Config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -411,6 +411,7 @@ fn serving(
         registry: Arc::new(registry),
         spawner,
         sessions: session::Shared::default(),
+        acme: Acme::new(),
         metrics: Arc::clone(metrics),
     })
 }

@@ -9,6 +9,7 @@ use super::worker::Shared;
 use crate::{
     broker::Server,
     observe::{Metrics, Transport, push_rfc3339},
+    tls,
     upstream::Group,
 };
 
@@ -17,6 +18,9 @@ const LISTED_MAX: usize = 1000;
 
 /// Endpoints of one upstream that are listed.
 const ENDPOINTS_MAX: usize = 256;
+
+/// Names of one certificate that are listed.
+const NAMES_MAX: usize = 100;
 
 /// Servers of a broker that are listed.
 const SERVERS_MAX: usize = 256;
@@ -71,6 +75,7 @@ pub fn status(facts: &Facts<'_>) -> Value {
         "listeners": listeners(facts),
         "sites": sites(facts),
         "sites_total": config.sites.len(),
+        "certificates": certificates(facts),
         "upstreams": upstreams(facts, &groups),
         "upstreams_total": groups.len(),
     })
@@ -141,6 +146,35 @@ fn answered(answers: &std::collections::HashMap<String, [u64; 5]>, site: &config
     // A site is counted under its first host.
     let name = site.hosts.first().filter(|_| !answers.is_empty());
     name.and_then(|host| answers.get(&host.to_string())).copied().unwrap_or_default()
+}
+
+/// The certificates of an authority that sites want, those in trouble first.
+fn certificates(facts: &Facts<'_>) -> Vec<Value> {
+    let mut all = facts.shared.serving.acme.status();
+    all.sort_by_key(|one| (one.trouble.is_none(), one.until.is_some()));
+    let time = |time| {
+        let mut text = Vec::new();
+        push_rfc3339(&mut text, time);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let certificate = |one: tls::acme::Status| {
+        let state = match (one.is_running, one.until.is_some(), one.trouble.is_some()) {
+            (true, ..) => "ordering",
+            (_, true, false) => "valid",
+            (_, true, true) => "renewal failing",
+            (_, false, false) => "waiting",
+            (_, false, true) => "failing",
+        };
+        json!({
+            "names": one.names.iter().take(NAMES_MAX).collect::<Vec<_>>(),
+            "state": state,
+            "expires": one.until.map(time),
+            "next_attempt": time(one.next),
+            "failures": one.trouble.as_ref().map_or(0, |(_, times)| *times),
+            "last_error": one.trouble.map(|(why, _)| why),
+        })
+    };
+    all.into_iter().take(LISTED_MAX).map(certificate).collect()
 }
 
 /// The busiest upstreams; of those that are as busy, in the order of their names.

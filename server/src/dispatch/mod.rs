@@ -32,6 +32,7 @@ use crate::{
     session::{self, Sessions},
     shutdown::Drain,
     stream::Peer,
+    tls::{Acme, acme::Challenges},
     upstream::{Pools, Registry},
 };
 
@@ -53,6 +54,8 @@ pub struct Worker {
     pub sessions: Rc<Sessions>,
     /// Programs that serve all clients.
     pub residents: Arc<Residents>,
+    /// What authorities of certificates ask for.
+    pub challenges: Arc<Challenges>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
     /// Its end.
@@ -72,21 +75,24 @@ pub struct Shared {
     pub residents: Arc<Residents>,
     /// What sessions share.
     pub sessions: session::Shared,
+    /// Certificates of an authority.
+    pub acme: Arc<Acme>,
     /// Counters of the process.
     pub metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    /// Runs what a config needs beside the workers: the spawner, and the programs that serve all clients.
+    /// Runs what a config needs beside the workers: the spawner, the programs that serve all clients, and who gets
+    /// certificates.
     ///
     /// # Errors
-    /// A line that says why there can be no processes.
+    /// A line that says why there can be no processes or certificates.
     pub fn settle(&self, config: &Config) -> Result<(), String> {
         if config.runs_programs() {
             self.spawner.start().map_err(|e| format!("no programs can be started: {e}\n"))?;
         }
         self.residents.settle(config);
-        Ok(())
+        self.acme.settle(config)
     }
 }
 
@@ -111,7 +117,7 @@ pub struct Answer {
 impl Worker {
     /// A worker that serves `current`.
     pub fn new(current: Current, shared: &Shared) -> Rc<Self> {
-        let Shared { registry, broker, spawner, residents, sessions, metrics } = shared.clone();
+        let Shared { registry, broker, spawner, residents, sessions, acme, metrics } = shared.clone();
         Rc::new(Self {
             current: RefCell::new(Rc::new(current)),
             pools: Pools::default(),
@@ -120,6 +126,7 @@ impl Worker {
             programs: Programs::new(spawner, Arc::clone(&metrics)),
             sessions: Sessions::new(&sessions),
             residents,
+            challenges: Arc::clone(acme.challenges()),
             metrics,
             drain: Rc::default(),
         })
@@ -222,6 +229,12 @@ impl Worker {
             secure::disbelieve(request);
         }
         let target = request.head.target.clone();
+        // Before redirects and filters: an authority comes by plain HTTP and has no password.
+        if is_secure && let Some(answer) = self.challenges.answer(target.path()) {
+            ticket.log_to(&current.snapshot.nowhere, request);
+            ticket.came_to(Place::Site(Arc::clone(&current.snapshot.nowhere)));
+            return Err(Refused::Challenge(answer));
+        }
         let nowhere = || Arc::clone(&current.snapshot.nowhere);
         let host = request.head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let method = &request.head.method;
@@ -360,6 +373,8 @@ enum Refused {
     ByFilter(Box<Refusal>),
     Method(Vec<Method>),
     AddSlash(HeaderValue),
+    /// This is what an authority of certificates wants to read.
+    Challenge(Arc<str>),
     /// To where the site is by `https`.
     Moved(Box<(StatusCode, HeaderValue)>),
     /// This one is to be answered in its place.
@@ -424,6 +439,7 @@ fn status_of(refused: &Refused) -> StatusCode {
         Refused::Fault(fault) => fault.kind.status(),
         Refused::ByFilter(refusal) => refusal.status,
         Refused::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Refused::Challenge(_) => StatusCode::OK,
         Refused::AddSlash(_) => StatusCode::MOVED_PERMANENTLY,
         Refused::Moved(moved) => moved.0,
         Refused::Elsewhere(_) => Kind::UpstreamMalformed.status(),

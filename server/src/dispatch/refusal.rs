@@ -30,6 +30,8 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
     let response = written.unwrap_or_else(|| page_of(status, says(&refused), ticket));
     let mut response = match refused {
         Refused::AddSlash(location) => Response::new(status, Body::Empty).with(header::LOCATION, location),
+        Refused::Challenge(answer) => Response::new(status, Body::Full(answer.as_bytes().to_vec().into()))
+            .with(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         Refused::Moved(moved) => Response::new(status, Body::Empty).with(header::LOCATION, moved.1),
         Refused::Method(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");

@@ -30,7 +30,7 @@ const LAST_HELLO: Duration = Duration::from_secs(1);
 
 /// How long the client has to take its last words, and how much of its own is let go meanwhile.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 << 10;
+pub(super) const LINGER_BYTES: usize = 256 << 10;
 
 /// Why a client is not served.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ pub async fn part(wire: &Wire, words: &[u8]) {
 }
 
 /// Ready when the client has ended, or said too much.
-fn let_go(cx: &mut Context<'_>, wire: &Wire, left: &mut usize) -> Poll<()> {
+pub(super) fn let_go(cx: &mut Context<'_>, wire: &Wire, left: &mut usize) -> Poll<()> {
     loop {
         let mut buffer = Buffer::take(WIRE_MAX);
         match wire.poll_read(cx, &mut buffer, None) {

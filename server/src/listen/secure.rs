@@ -3,18 +3,18 @@
 //! **Invariant:** a connection that is no request yet has the time of a head for its handshake, counts as open, and ends
 //! with the worker; whoever is turned away is told why as long as it listens.
 
-use std::{fmt::Display, future::poll_fn, io, rc::Rc, time::Duration};
+use std::{fmt::Display, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
 
 use rsp_core::frame::{
     client_hello::{Alert, ClientHello, NotTls},
     http1::{self, HeadLimits},
 };
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, Error, ServerConfig};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     accept::{connection, serve},
-    hello::{NoHello, hello, part},
+    hello::{LINGER_BYTES, NoHello, hello, let_go, part},
     passage,
 };
 use crate::{
@@ -43,6 +43,9 @@ pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: 
         Ok(hello) => hello,
         Err(no) => return turn_away(&wire, no, &origin, &worker).await,
     };
+    if let Some(config) = challenge(&hello, &worker) {
+        return prove((hello, config), wire, (&guard, until), &origin, &worker).await;
+    }
     let snapshot = worker.current().snapshot.clone();
     let secured = snapshot.secured(&origin.address, hello.server_name.as_deref()).await;
     drop(snapshot);
@@ -109,6 +112,30 @@ async fn plain_answer(wire: &Wire, limits: &HeadLimits) -> Vec<u8> {
          content-length: {length}\r\nconnection: close\r\n\r\n{text}"
     )
     .into_bytes()
+}
+
+/// What an authority of certificates is answered with that looks at a name (RFC 8737 §3): it offers nothing else.
+fn challenge(hello: &ClientHello, worker: &Worker) -> Option<Arc<ServerConfig>> {
+    match hello.alpn.as_slice() {
+        [only] if **only == *tls::acme::ALPN => worker.challenges.handshake(hello.server_name.as_deref()?),
+        _ => None,
+    }
+}
+
+/// The handshake is the answer; no byte of a request is read.
+#[cold]
+async fn prove(
+    (hello, config): (ClientHello, Arc<ServerConfig>),
+    wire: Wire,
+    within: (&Guard, Instant),
+    origin: &Origin,
+    worker: &Worker,
+) {
+    let opening = Opening { config: Some(config), site: "".into() };
+    let Some(wire) = open(wire, (hello, opening), within, origin, worker).await else { return };
+    let (mut left, until) = (LINGER_BYTES, Instant::now() + LINGER);
+    let _ = timeout_at(until, poll_fn(|cx| wire.poll_flush(cx, None))).await;
+    let _ = timeout_at(until, poll_fn(|cx| let_go(cx, &wire, &mut left))).await;
 }
 
 /// Does the handshake; None: it came to nothing, and the client was told.

@@ -44,6 +44,7 @@ pub fn readable(before: Option<&str>, now: &str, look: Look) -> String {
         sites(&status, &rates, look),
         upstreams(&status, &rates, look),
         broker(&status, look),
+        certificates(&status, look),
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -125,6 +126,24 @@ fn broker(status: &Value, look: Look) -> String {
             state,
             Cell::left(text(server, "since")),
             Cell::left(clean(error)),
+        ]);
+    }
+    table.draw(look)
+}
+
+/// Those of an authority, if any site has one.
+fn certificates(status: &Value, look: Look) -> String {
+    let mut table = Table::new(["CERTIFICATE", "STATE", "EXPIRES", "NEXT ATTEMPT", "LAST ERROR"]);
+    for one in list(status, "certificates").iter().take(SHOWN_MAX) {
+        let names = list(one, "names");
+        let first = names.first().and_then(Value::as_str).unwrap_or("-");
+        let more = if names.len() > 1 { format!(" +{}", names.len() - 1) } else { String::new() };
+        table.row([
+            Cell::left(clean(first) + &more),
+            Cell::left(text(one, "state")).bad_if(!one["last_error"].is_null()),
+            Cell::left(clean(one["expires"].as_str().unwrap_or("-"))),
+            Cell::left(text(one, "next_attempt")),
+            Cell::left(clean(one["last_error"].as_str().unwrap_or("-"))),
         ]);
     }
     table.draw(look)

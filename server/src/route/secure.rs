@@ -78,9 +78,10 @@ impl Snapshot {
         let Some(security) = site.and_then(|site| site.info.security.as_ref()) else { return Secured::Unknown };
         match &security.door {
             Door::None => Secured::Unknown,
-            Door::Terminate(identity) => {
-                Secured::Terminate(Opening { config: identity.server_config(*min), site: Arc::clone(&security.key) })
-            }
+            Door::Terminate(identity) => Secured::Terminate(Opening {
+                config: identity.server_config(*min, name),
+                site: Arc::clone(&security.key),
+            }),
             Door::Pass(passage) => Secured::Pass(Arc::clone(passage)),
         }
     }
@@ -113,7 +114,7 @@ impl SiteSecurity {
                 if let Some(authorities) = &terms.client_ca {
                     key = format!("{name}\n{}", authorities.display()).into();
                 }
-                Door::Terminate(shared.identities.of(terms, &spec.hosts).map_err(io::Error::other)?)
+                Door::Terminate(shared.identities.of(terms).map_err(io::Error::other)?)
             }
             Some(config::SiteTls::Passthrough(spec)) => {
                 let group = groups.of(&spec.upstream, shared.registry);

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use rsp_core::config::{Certificates, Host, Terminate};
+use rsp_core::config::Terminate;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 
 use super::{
+    acme::Issued,
     identity::{Identity, Tools},
     stamps::Stamps,
 };
@@ -25,32 +26,18 @@ const LOOK_MAX: usize = 4096;
 /// What sites are opened with.
 pub struct Identities {
     tools: Tools,
-    known: Mutex<HashMap<Key, Weak<Identity>, foldhash::fast::RandomState>>,
-}
-
-/// Sites of which the config says the same share an identity, unless their certificates are issued: those are for names.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    terms: Arc<Terminate>,
-    /// Empty where certificates are files.
-    hosts: Box<[Host]>,
-}
-
-impl Key {
-    fn of(terms: &Arc<Terminate>, hosts: &[Host]) -> Self {
-        let hosts = if terms.certificates == Certificates::Acme { hosts } else { &[] };
-        Self { terms: Arc::clone(terms), hosts: hosts.into() }
-    }
+    /// Sites of which the config says the same share one.
+    known: Mutex<HashMap<Arc<Terminate>, Weak<Identity>, foldhash::fast::RandomState>>,
 }
 
 impl Identities {
-    /// None yet.
+    /// None yet; `issued` are the certificates of an authority.
     ///
     /// # Errors
     /// A sentence: there are no random numbers.
-    pub fn new() -> Result<Arc<Self>, String> {
+    pub fn new(issued: &Arc<Issued>) -> Result<Arc<Self>, String> {
         let ticketer = Ticketer::new().map_err(|e| format!("no keys for session tickets: {e}"))?;
-        let tools = Tools { provider: Arc::new(default_provider()), ticketer };
+        let tools = Tools { provider: Arc::new(default_provider()), issued: Arc::clone(issued), ticketer };
         Ok(Arc::new(Self { tools, known: Mutex::default() }))
     }
 
@@ -58,9 +45,8 @@ impl Identities {
     ///
     /// # Errors
     /// A sentence that names the file and the reason.
-    pub fn of(&self, terms: &Arc<Terminate>, hosts: &[Host]) -> Result<Arc<Identity>, String> {
-        let key = Key::of(terms, hosts);
-        if let Some(known) = self.find(&key) {
+    pub fn of(&self, terms: &Arc<Terminate>) -> Result<Arc<Identity>, String> {
+        if let Some(known) = self.find(terms) {
             let has_changed = lock(&known.seen).read != Stamps::of(terms);
             if has_changed {
                 known.read()?;
@@ -68,13 +54,8 @@ impl Identities {
             return Ok(known);
         }
         let identity = Arc::new(Identity::new(terms, &self.tools)?);
-        lock(&self.known).insert(key, Arc::downgrade(&identity));
+        lock(&self.known).insert(Arc::clone(terms), Arc::downgrade(&identity));
         Ok(identity)
-    }
-
-    /// The running identity of a site whose certificates are issued.
-    pub fn issued(&self, terms: &Arc<Terminate>, hosts: &[Host]) -> Option<Arc<Identity>> {
-        self.find(&Key::of(terms, hosts))
     }
 
     /// Forgets what no config uses any more; call it after a reload.
@@ -101,8 +82,8 @@ impl Identities {
         }
     }
 
-    fn find(&self, key: &Key) -> Option<Arc<Identity>> {
-        lock(&self.known).get(key).and_then(Weak::upgrade)
+    fn find(&self, terms: &Arc<Terminate>) -> Option<Arc<Identity>> {
+        lock(&self.known).get(terms).and_then(Weak::upgrade)
     }
 }
 
@@ -142,7 +123,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rsp_core::config::CertificateFiles;
+    use rsp_core::config::{CertificateFiles, Certificates};
     use testkit::Authority;
 
     use super::*;
@@ -151,12 +132,12 @@ mod tests {
     fn looks_at_many_files_take_turns_and_leave_none_out() {
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = Authority::new().sign(&["a.test"]).write(folder.path(), "a");
-        let identities = Identities::new().unwrap();
+        let identities = Identities::new(&Arc::default()).unwrap();
         let one = CertificateFiles { cert, key, ocsp: None };
         let identity = |count: usize| {
             let certificates = Certificates::Files(vec![one.clone(); count]);
             let terms = Terminate { certificates, client_ca: None, min: None, ciphers: Vec::new() };
-            identities.of(&Arc::new(terms), &[]).unwrap()
+            identities.of(&Arc::new(terms)).unwrap()
         };
         let all: Vec<_> = [1, 2000, 40, 2, 3].map(identity).into();
         let mut rest: Vec<_> = all.iter().map(Arc::downgrade).collect();

@@ -12,7 +12,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{files, stamps::Stamps};
+use super::{acme::Issued, files, stamps::Stamps};
 
 /// Tickets a full handshake ends with: a browser opens a second connection before it has another one.
 const TICKETS: usize = 2;
@@ -22,7 +22,6 @@ const TICKETS: usize = 2;
 pub struct Identity {
     /// What the config says.
     pub terms: Arc<Terminate>,
-    /// None: no certificate was issued yet.
     shown: ArcSwapOption<Shown>,
     /// What it was read from.
     pub(super) seen: Mutex<Seen>,
@@ -49,12 +48,14 @@ struct Shown {
 #[derive(Clone)]
 pub(super) struct Tools {
     pub provider: Arc<CryptoProvider>,
+    /// Certificates of an authority.
+    pub issued: Arc<Issued>,
     /// Keys of session tickets. A session is bound to the name that its client asked for.
     pub ticketer: Arc<dyn ProducesTickets>,
 }
 
 impl Identity {
-    /// Reads its files; one whose certificate is issued shows none before [`show`](Self::show).
+    /// Reads its files.
     ///
     /// # Errors
     /// A sentence that names the file and the reason.
@@ -70,20 +71,22 @@ impl Identity {
         Ok(identity)
     }
 
-    /// What a handshake at a listener with this lowest version begins with; None: there is no certificate yet, or no cipher
-    /// suite of that version.
-    pub fn server_config(&self, min: TlsVersion) -> Option<Arc<ServerConfig>> {
+    /// What a handshake for this name at a listener with this lowest version begins with; None: there is no certificate yet,
+    /// or no cipher suite of that version.
+    pub fn server_config(&self, min: TlsVersion, name: Option<&str>) -> Option<Arc<ServerConfig>> {
+        if self.terms.certificates == Certificates::Acme && !self.tools.issued.has(name) {
+            return None;
+        }
         let shown = self.shown.load();
         let shown = shown.as_ref()?;
         if min == TlsVersion::V13 { shown.newest.clone() } else { Some(Arc::clone(&shown.every)) }
     }
 
-    /// Shows these from the next handshake on, the first one preferred.
+    /// Shows what this picks from the next handshake on.
     ///
     /// # Errors
     /// A sentence: the authorities of clients can't be read, or no cipher suite is left.
-    pub fn show(&self, certified: Vec<Arc<CertifiedKey>>) -> Result<(), String> {
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(ByKey(certified));
+    fn show(&self, resolver: Arc<dyn ResolvesServerCert>) -> Result<(), String> {
         // What a client proved to other authorities is proved no more.
         let ticketer = match self.terms.client_ca {
             Some(_) => Ticketer::new().map_err(|e| e.to_string())?,
@@ -133,8 +136,8 @@ impl Identity {
     pub(super) fn read(&self) -> Result<(), String> {
         let now = Stamps::of(&self.terms);
         let read = self.certified().and_then(|certified| match certified {
-            Some(certified) => self.show(certified),
-            None => Ok(()),
+            Some(certified) => self.show(Arc::new(ByKey(certified))),
+            None => self.show(Arc::clone(&self.tools.issued) as _),
         });
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Seen { read: now.clone(), last: now };

@@ -4,12 +4,14 @@
 //! **Invariant:** a session of one site is resumed at no other that asks for a client's certificate, nor past a change of
 //! its authorities. Nothing of a key is in any message.
 
+pub mod acme;
 mod files;
 mod identities;
 mod identity;
 mod stamps;
 mod subject;
 
+pub use acme::Acme;
 pub use files::{check_authorities, check_files};
 pub use identities::Identities;
 pub use identity::Identity;

@@ -11,6 +11,9 @@ const PREFACE: u32 = 24;
 /// Bytes before a frame's payload (RFC 9113 §4.1).
 const HEADER: usize = 9;
 
+/// Bytes of a payload, as we let clients have it: what everybody may send.
+const FRAME_MAX: u32 = 16 << 10;
+
 /// Frames that manage the connection, more than what was earned: windows of a hundred streams, each ten times.
 const CONTROLS_MAX: u32 = 1000;
 
@@ -32,15 +35,21 @@ const BYTES_FOR_ONE: usize = 512;
 /// Types of frames and their flags (RFC 9113 §6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// What there was too much of.
+/// Why nothing more of a connection is worth reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flood {
-    /// Streams that were opened and reset: CVE-2023-44487.
+pub enum Misuse {
+    /// A frame that is not as long as frames of its type are, or longer than any may be: FRAME_SIZE_ERROR (RFC 9113 §4.2).
+    FrameSize,
+    /// Streams that were opened and reset: ENHANCE_YOUR_CALM (§10.5), CVE-2023-44487.
     Resets,
     /// SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, empty DATA, and frames of unknown types: CVE-2019-9511 to 9518,
     /// CVE-2024-27316.
@@ -70,8 +79,8 @@ impl Meter {
     /// Reads bytes as they come, in any pieces. `now` is the age of the connection; it is asked when a bound is reached.
     ///
     /// # Errors
-    /// [`Flood`]: nothing more of the connection is worth reading (RFC 9113 §10.5: ENHANCE_YOUR_CALM).
-    pub fn read(&mut self, mut bytes: &[u8], now: impl Fn() -> Duration) -> Result<(), Flood> {
+    /// [`Misuse`].
+    pub fn read(&mut self, mut bytes: &[u8], now: impl Fn() -> Duration) -> Result<(), Misuse> {
         if !self.begun {
             (self.begun, self.rest) = (true, PREFACE);
         }
@@ -95,9 +104,12 @@ impl Meter {
     }
 
     /// One frame has begun.
-    fn frame(&mut self, now: &impl Fn() -> Duration) -> Result<(), Flood> {
+    fn frame(&mut self, now: &impl Fn() -> Duration) -> Result<(), Misuse> {
         let [a, b, c, kind, flags, ..] = self.header;
         self.rest = u32::from_be_bytes([0, a, b, c]);
+        if !is_sized(kind, flags, self.rest) {
+            return Err(Misuse::FrameSize);
+        }
         if matches!(kind, HEADERS | CONTINUATION) {
             self.in_head = flags & END_HEADERS == 0;
         }
@@ -122,8 +134,8 @@ impl Meter {
             }
         }
         match (self.resets > RESETS_MAX, self.controls > CONTROLS_MAX) {
-            (true, _) => Err(Flood::Resets),
-            (_, true) => Err(Flood::Controls),
+            (true, _) => Err(Misuse::Resets),
+            (_, true) => Err(Misuse::Controls),
             _ => Ok(()),
         }
     }
@@ -157,6 +169,19 @@ impl Meter {
         self.forgiven = now;
         self.resets = self.resets.saturating_sub(passed.saturating_mul(RESETS_A_SECOND) / 1000);
         self.controls = self.controls.saturating_sub(passed.saturating_mul(CONTROLS_A_SECOND) / 1000);
+    }
+}
+
+/// Whether a frame is as long as its type says (RFC 9113 §6).
+fn is_sized(kind: u8, flags: u8, length: u32) -> bool {
+    const ACK: u8 = 1;
+    match kind {
+        PRIORITY => length == 5,
+        RST_STREAM | WINDOW_UPDATE => length == 4,
+        SETTINGS if flags & ACK != 0 => length == 0,
+        SETTINGS => length.is_multiple_of(6) && length <= FRAME_MAX,
+        PING => length == 8,
+        _ => length <= FRAME_MAX,
     }
 }
 
@@ -195,7 +220,7 @@ mod tests {
             let mut meter = after_preface();
             pings.chunks(size).for_each(|piece| meter.read(piece, || Duration::ZERO).unwrap());
             assert_eq!(meter.controls, CONTROLS_MAX, "in pieces of {size}");
-            assert_eq!(meter.read(&frame(6, 0, &[0; 8]), || Duration::ZERO), Err(Flood::Controls));
+            assert_eq!(meter.read(&frame(6, 0, &[0; 8]), || Duration::ZERO), Err(Misuse::Controls));
         }
     }
 

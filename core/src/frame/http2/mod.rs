@@ -9,6 +9,6 @@ mod meter;
 mod request;
 mod response;
 
-pub use meter::{Flood, Meter};
+pub use meter::{Meter, Misuse};
 pub use request::{Asked, Refusal, request};
 pub use response::{Answered, response};

@@ -36,6 +36,8 @@ pub fn response(headers: &mut HeaderMap, answered: Answered<'_>) -> Framing {
         Framing::UntilClose => Framing::Chunked,
         framing => framing,
     };
+    // At most these three are new: one growth of the map, not three.
+    headers.reserve(3);
     // Only a map of 2^15 names refuses, and limits keep heads far below.
     let mut set = |name, value| headers.try_insert(name, value).is_ok();
     let stated = match (framing, received) {

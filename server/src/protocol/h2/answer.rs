@@ -92,6 +92,8 @@ async fn send_body(
         Err(fault) => {
             let (body, mut sink) = sender.into_parts();
             drop(body);
+            // A reset takes along what the connection has not written yet: head and content that came before go first.
+            tokio::task::yield_now().await;
             sink.send_reset(reason(&fault));
             cut(&stream, fault, (ticket, status, bytes));
         }

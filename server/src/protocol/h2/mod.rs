@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::Reason;
-use rsp_core::config::Limits;
+use rsp_core::{config::Limits, frame::http2::Misuse};
 use tokio::time::Instant;
 
 pub(super) use self::preface::is_spoken;
@@ -101,8 +101,15 @@ pub(super) async fn serve(connection: Connection) {
         idle_since: Cell::new(Instant::now()),
         waker: RefCell::default(),
     });
-    let mut driver =
-        Driver { h2, shared: Rc::clone(&shared), served: 0, end: End::None, timer: Timer::default(), slow: None };
+    let mut driver = Driver {
+        h2,
+        shared: Rc::clone(&shared),
+        served: 0,
+        end: End::None,
+        timer: Timer::default(),
+        slow: None,
+        stalled: None,
+    };
     let ended = poll_fn(|cx| driver.poll(cx)).await;
     let flooded = driver.end == End::Flood;
     drop(driver);
@@ -148,6 +155,8 @@ struct Driver {
     timer: Timer,
     /// A head that is not whole: its number, and since when.
     slow: Option<(u32, Instant)>,
+    /// Answers that wait for the client with nobody behind them: what was written before, and since when.
+    stalled: Option<(u64, Instant)>,
 }
 
 /// How far the connection's end has come.
@@ -175,7 +184,7 @@ impl Driver {
             ready!(flushed)?;
             return Poll::Ready(end);
         }
-        self.look_for_drain(cx);
+        self.look_for_end(cx);
         self.register(cx);
         self.poll_timers(cx)
     }
@@ -184,19 +193,19 @@ impl Driver {
     fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.end < End::Flood
-                && let Some(flood) = self.shared.traffic.flood()
+                && let Some(misuse) = self.shared.traffic.misuse()
             {
-                tracing::debug!("{:?} floods a connection: {flood:?}", self.shared.connection.wire.peer());
-                self.end(End::Flood, Reason::ENHANCE_YOUR_CALM);
+                tracing::debug!("{:?} misuses a connection: {misuse:?}", self.shared.connection.wire.peer());
+                let reason = match misuse {
+                    Misuse::FrameSize => Reason::FRAME_SIZE_ERROR,
+                    Misuse::Resets | Misuse::Controls => Reason::ENHANCE_YOUR_CALM,
+                };
+                self.end(End::Flood, reason);
             }
             match ready!(self.h2.poll_accept(cx)) {
                 Some(Ok((asked, answer))) => {
                     self.served += 1;
                     request::begin(&self.shared, asked, answer);
-                    if self.is_last() && self.end == End::None {
-                        self.end = End::Graceful;
-                        self.h2.graceful_shutdown();
-                    }
                 }
                 Some(Err(e)) => return Poll::Ready(Err(io::Error::other(e))),
                 None => return Poll::Ready(Ok(())),
@@ -204,19 +213,29 @@ impl Driver {
         }
     }
 
-    /// Whether the connection takes no request behind this one.
-    fn is_last(&self) -> bool {
+    /// A drain, or as many requests as the connection may have. It ends behind the answer of the last one: some clients take
+    /// nothing behind a GOAWAY. Who never stops asking is told while some are in work.
+    fn look_for_end(&mut self, cx: &mut Context<'_>) {
+        if self.end > End::None {
+            return;
+        }
+        let drains = self.shared.connection.guard.poll_begun(cx).is_ready();
         let current = self.shared.connection.worker.current();
-        let max = current.snapshot.config.limits.requests_per_connection;
-        max.is_some_and(|max| self.served >= max)
-    }
-
-    fn look_for_drain(&mut self, cx: &mut Context<'_>) {
-        if self.end == End::None && self.shared.connection.guard.poll_begun(cx).is_ready() {
-            self.end = End::Graceful;
-            self.h2.graceful_shutdown();
+        let max = current.snapshot.config.limits.requests_per_connection.unwrap_or(u64::MAX);
+        if drains || self.served >= max.saturating_add(u64::from(STREAMS_MAX)) {
+            self.leave();
+            cx.waker().wake_by_ref();
+        } else if self.served >= max && self.shared.open.get() == 0 && !self.h2.has_streams() {
+            self.end(End::Now, Reason::NO_ERROR);
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Takes no new streams but those that are on their way; the others go on to their end.
+    fn leave(&mut self) {
+        self.end = End::Graceful;
+        self.shared.idle_since.set(Instant::now());
+        self.h2.graceful_shutdown();
     }
 
     fn register(&self, cx: &mut Context<'_>) {
@@ -254,6 +273,15 @@ impl Driver {
             _ => (number, Instant::now()),
         });
         let slow = self.slow.map(|(_, since)| since + limits.head_timeout);
+        let is_over = self.shared.open.get() == 0 && self.end < End::Now;
+        let written = self.shared.traffic.written();
+        self.stalled = (is_over && self.h2.has_streams()).then(|| match self.stalled {
+            Some((same, since)) if same == written => (same, since),
+            _ => (written, Instant::now()),
+        });
+        if let Some((_, since)) = self.stalled {
+            return slow.into_iter().chain([since + limits.write_timeout]).min();
+        }
         let patience = match self.end {
             End::Now | End::Flood => limits.write_timeout,
             End::Graceful => LAST_REQUEST,

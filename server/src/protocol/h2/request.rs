@@ -56,7 +56,8 @@ pub(super) fn begin(shared: &Rc<Shared>, asked: http::Request<RecvStream>, mut a
     match head {
         Ok((head, bytes)) => {
             let (stream, request) = accept(shared, (head, bytes), method, (answer, receiving));
-            tokio::task::spawn_local(serve(stream, request));
+            // Boxed, as the runtime moves what it is given several times.
+            tokio::task::spawn_local(Box::pin(serve(stream, request)));
         }
         Err(Refusal::Malformed(rule)) => {
             let refused = connection.worker.refuse(Fault::new(Kind::Malformed, rule), connection.wire.peer());

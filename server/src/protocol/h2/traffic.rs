@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rsp_core::frame::http2::{Flood, Meter};
+use rsp_core::frame::http2::{Meter, Misuse};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -34,8 +34,10 @@ pub(super) struct Traffic {
     /// Bytes that may still be read in this turn.
     turn: Cell<usize>,
     meter: RefCell<Meter>,
-    flood: Cell<Option<Flood>>,
+    misuse: Cell<Option<Misuse>>,
     began: Instant,
+    /// Bytes that are with the kernel.
+    written: Cell<u64>,
     write_timeout: Duration,
 }
 
@@ -46,8 +48,9 @@ impl Traffic {
             out: RefCell::default(),
             turn: Cell::new(TURN),
             meter: RefCell::default(),
-            flood: Cell::new(None),
+            misuse: Cell::new(None),
             began: Instant::now(),
+            written: Cell::new(0),
             write_timeout,
         }
     }
@@ -57,14 +60,19 @@ impl Traffic {
         self.turn.set(TURN);
     }
 
-    /// What the client floods us with; nothing more of it is read.
-    pub fn flood(&self) -> Option<Flood> {
-        self.flood.get()
+    /// Why nothing more of the client is read.
+    pub fn misuse(&self) -> Option<Misuse> {
+        self.misuse.get()
     }
 
     /// The number of a head that has begun and is not whole.
     pub fn unfinished_head(&self) -> Option<u32> {
         self.meter.borrow().unfinished_head()
+    }
+
+    /// Bytes that are with the kernel.
+    pub fn written(&self) -> u64 {
+        self.written.get()
     }
 
     /// A request was answered.
@@ -81,6 +89,7 @@ impl Traffic {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.meter.borrow_mut().sent(n);
+            self.written.set(self.written.get() + n as u64);
             out.consume(n);
         }
         // An idle connection holds no buffer.
@@ -89,7 +98,7 @@ impl Traffic {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.flood.get().is_some() {
+        if self.misuse.get().is_some() {
             return Poll::Pending;
         }
         if self.turn.get() == 0 {
@@ -101,8 +110,9 @@ impl Traffic {
         let n = ready!(self.wire.poll_read_into(cx, room))?;
         self.turn.set(self.turn.get() - n);
         let counted = self.meter.borrow_mut().read(&room[..n], || self.began.elapsed());
-        if let Err(flood) = counted {
-            self.flood.set(Some(flood));
+        if let Err(misuse) = counted {
+            self.misuse.set(Some(misuse));
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         into.advance(n);
