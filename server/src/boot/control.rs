@@ -279,6 +279,7 @@ impl Control {
 
     /// Does what signals and the admin API ask for, until it is time to end.
     async fn serve(&mut self, signals: &mut Signals) {
+        self.shared.serving.acme.set_reachable(true);
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
@@ -456,6 +457,14 @@ pub(super) fn plan(loaded: &Loaded, shared: &Shared, logs: &AccessLogs) -> Resul
         shared.serving.registry.secret.load().map_err(|e| format!("{e}\n"))?;
     }
     let snapshot = Snapshot::build(Arc::clone(&loaded.config), &lasting(shared, logs)).map_err(|e| format!("{e}\n"))?;
+    for group in &snapshot.groups {
+        if let Some(why) = group.distrust() {
+            return Err(format!("error: `tls` of upstream \"{}\": {why}\n", group.name));
+        }
+        if group.trust_is_blind() {
+            tracing::warn!("`verify = false` of upstream \"{}\": whoever answers there is believed", group.name);
+        }
+    }
     let sources = (loaded.config.functions > 0).then(|| Arc::clone(&loaded.sources));
     Ok(Plan { snapshot: Arc::new(snapshot), sources })
 }

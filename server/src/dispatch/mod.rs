@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every request ends in exactly one answer and one line of the log, whatever failed.
 
+mod grpc;
 mod page;
 mod refusal;
 mod secure;

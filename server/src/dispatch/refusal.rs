@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Refused, Ticket, page, status_of};
+use super::{Refused, Ticket, grpc, page, status_of};
 use crate::{
     error::{Fault, Kind},
     filter::Refusal,
@@ -56,6 +56,9 @@ fn complete(refused: Refused, ticket: &mut Ticket, written: Option<Response>) ->
             }
         }
     };
+    if ticket.is_grpc() {
+        response = grpc::failed(status);
+    }
     ticket.kept().write(&mut response.headers);
     response
 }

@@ -14,7 +14,7 @@ use rsp_core::{
 };
 use tokio::time::Instant;
 
-use super::page::Asking;
+use super::{grpc, page::Asking};
 use crate::{
     error::Fault,
     filter::Kept,
@@ -28,6 +28,7 @@ use crate::{
 pub struct Ticket {
     id: RequestId,
     received: Instant,
+    /// What the client takes: of a call of gRPC the type of that, which it takes, too.
     accept: Option<HeaderValue>,
     bytes_in: u64,
     place: Place,
@@ -85,7 +86,7 @@ impl Ticket {
         Self {
             id: request.id,
             received: request.received,
-            accept: request.head.headers.get(header::ACCEPT).cloned(),
+            accept: accept(&request.head),
             bytes_in: request.head_bytes as u64,
             place: Place::Nowhere,
             answered: None,
@@ -210,6 +211,11 @@ impl Ticket {
         self.site().map(|site| &*site.limits)
     }
 
+    /// Whether it is a call of gRPC, whose client reads no page.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.accept.as_ref().is_some_and(grpc::is_grpc)
+    }
+
     pub(super) fn prefers_json(&self) -> bool {
         let accept = self.accept.as_ref().and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         match (accept.find("json"), accept.find("text/")) {
@@ -308,4 +314,14 @@ impl Ticket {
             command: if tells { self.command() } else { None },
         }
     }
+}
+
+/// Calls of gRPC come by HTTP/2.
+fn accept(head: &RequestHead) -> Option<HeaderValue> {
+    if head.version == Version::HTTP_2
+        && let Some(kind) = head.headers.get(header::CONTENT_TYPE).filter(|kind| grpc::is_grpc(kind))
+    {
+        return Some(kind.clone());
+    }
+    head.headers.get(header::ACCEPT).cloned()
 }

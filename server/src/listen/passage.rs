@@ -43,8 +43,7 @@ pub async fn pass(connection: Connection, passage: Arc<Passage>, hello: ClientHe
 
 async fn dialled(connection: &Connection, passage: &Passage, said: Said<'_>) -> Result<Dialled, Fault> {
     let open = usize::try_from(connection.worker.metrics.tunnels_open.get()).unwrap_or_default();
-    let most = connection.worker.current().snapshot.config.limits.tunnels;
-    if most.is_some_and(|most| open >= most) {
+    if passage.limits.tunnels.is_some_and(|most| open >= most) {
         return Err(Fault::new(Kind::Full, "as many tunnels are open as the limit allows"));
     }
     let caller = Caller::at(&connection.wire, said);
@@ -68,7 +67,7 @@ fn go_on(connection: Connection, passage: &Arc<Passage>, dialled: Dialled, name:
     let counted = metrics.begin_passage();
     let series = metrics.series(&passage.site, &passage.group.name);
     let silence = passage.spec.idle_timeout;
-    let capacity = connection.worker.current().snapshot.config.limits.buffer;
+    let capacity = passage.limits.buffer;
     wire.probe_peer();
     connection.wire.disarm();
     tokio::task::spawn_local(async move {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{SendFault, Slot, StreamSender};
 use crate::{
     error::{Fault, Kind},
-    stream::{Timer, Wire},
+    stream::{StreamPlace, Timer, Wire},
 };
 
 /// A body that is read from a stream as it is pulled.
@@ -68,6 +68,8 @@ pub struct StreamLease {
     pub good: bool,
     /// Counts the request as work of its endpoint.
     pub in_flight: InFlight,
+    /// Counts the stream among those of its connection.
+    pub place: Option<StreamPlace>,
 }
 
 impl StreamBody {
@@ -299,6 +301,7 @@ impl StreamBody {
             Side::Request { slot, .. } => slot.done.set(true),
             Side::Response(lease) => {
                 lease.sending = None;
+                lease.place = None;
                 if lease.good {
                     lease.in_flight.succeed();
                 }

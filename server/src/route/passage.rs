@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use rsp_core::config::{self, Address, Config};
+use rsp_core::config::{self, Address, Config, Limits};
 
 use super::{Groups, Shared, Snapshot};
 use crate::upstream::Group;
@@ -15,6 +15,8 @@ pub struct Passage {
     pub group: Arc<Group>,
     /// The first host, for log and metrics; empty where a whole listener is a tunnel.
     pub site: Arc<str>,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
 }
 
 impl Snapshot {
@@ -33,7 +35,7 @@ pub(super) fn of_listeners(
     let tunnels = config.listeners.iter().filter_map(|listener| Some((&listener.address, listener.tcp.as_ref()?)));
     let passage = |spec: &Arc<config::Tunnel>| {
         let group = groups.of(&spec.upstream, shared.registry);
-        Arc::new(Passage { spec: Arc::clone(spec), group, site: "".into() })
+        Arc::new(Passage { spec: Arc::clone(spec), group, site: "".into(), limits: Arc::clone(&config.limits) })
     };
     let mut passage = passage;
     tunnels.map(|(address, spec)| (address.clone(), passage(spec))).collect()

@@ -116,9 +116,10 @@ impl SiteSecurity {
                 }
                 Door::Terminate(shared.identities.of(terms).map_err(io::Error::other)?)
             }
-            Some(config::SiteTls::Passthrough(spec)) => {
-                let group = groups.of(&spec.upstream, shared.registry);
-                Door::Pass(Arc::new(Passage { spec: Arc::clone(spec), group, site: Arc::clone(name) }))
+            Some(config::SiteTls::Passthrough(tunnel)) => {
+                let group = groups.of(&tunnel.upstream, shared.registry);
+                let limits = Arc::clone(&spec.limits);
+                Door::Pass(Arc::new(Passage { spec: Arc::clone(tunnel), group, site: Arc::clone(name), limits }))
             }
         };
         let redirect = if spec.redirect_http { Some(redirect(spec, config)) } else { None };

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, Response, StatusCode};
 
-use super::Watched;
+use super::{StreamPlace, Watched};
 
 /// The most that one write takes: two frames of the usual size.
 const PIECE: usize = 32 << 10;
@@ -27,6 +27,8 @@ pub struct Http2 {
     ended: bool,
     /// Whether the end of ours must not look like a clean one.
     cut: bool,
+    /// Counts it among the streams of its connection, where we are the client.
+    _place: Option<StreamPlace>,
 }
 
 enum Sending {
@@ -40,7 +42,19 @@ enum Sending {
 impl Http2 {
     /// The stream of a request that is not answered yet. `receiving`: what the client sends, if that is no body.
     pub fn new(answer: SendResponse<Bytes>, receiving: Option<RecvStream>) -> Self {
-        Self { sending: Sending::Head(answer), receiving, unread: Bytes::new(), ended: false, cut: false }
+        Self { sending: Sending::Head(answer), receiving, unread: Bytes::new(), ended: false, cut: false, _place: None }
+    }
+
+    /// A stream of ours to a server that has agreed to another protocol on it.
+    pub fn agreed(sending: SendStream<Bytes>, receiving: RecvStream, place: StreamPlace) -> Self {
+        Self {
+            sending: Sending::Body(sending),
+            receiving: Some(receiving),
+            unread: Bytes::new(),
+            ended: false,
+            cut: false,
+            _place: Some(place),
+        }
     }
 
     /// Sends a 1xx head.

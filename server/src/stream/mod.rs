@@ -8,6 +8,7 @@ mod buffer;
 mod http2;
 mod idle;
 mod outbox;
+mod places;
 mod secure;
 mod security;
 mod socket;
@@ -20,6 +21,7 @@ pub use buffer::Buffer;
 pub use http2::Http2;
 pub use idle::IdleSet;
 pub use outbox::Outbox;
+pub use places::{Places, StreamPlace};
 pub use secure::Secure;
 #[cfg(test)]
 pub use secure::pair::connected;

@@ -139,7 +139,7 @@ mod tests {
             let terms = Terminate { certificates, client_ca: None, min: None, ciphers: Vec::new() };
             identities.of(&Arc::new(terms)).unwrap()
         };
-        let all: Vec<_> = [1, 2000, 40, 2, 3].map(identity).into();
+        let all: Vec<_> = [1, 2003, 40, 2, 3].map(identity).into();
         let mut rest: Vec<_> = all.iter().map(Arc::downgrade).collect();
         let mut turns = Vec::new();
         while !rest.is_empty() {

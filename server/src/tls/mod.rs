@@ -10,9 +10,11 @@ mod identities;
 mod identity;
 mod stamps;
 mod subject;
+mod upstream;
 
 pub use acme::Acme;
 pub use files::{check_authorities, check_files};
 pub use identities::Identities;
 pub use identity::Identity;
 pub use subject::subject;
+pub use upstream::{Trust, Trusts, untrusted};

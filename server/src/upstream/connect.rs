@@ -12,7 +12,7 @@ use rsp_core::config::EndpointAddress;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Endpoint;
-use crate::stream::{Peer, Socket, Wire};
+use crate::stream::{Peer, Security, Socket, Wire};
 
 /// Addresses of one name that are tried for one connection.
 const ADDRESSES_MAX: usize = 16;
@@ -31,19 +31,55 @@ struct Known {
     refreshing: bool,
 }
 
-/// Connects within `timeout`, trying each address of the name in turn; each gets an equal share of the time.
-pub async fn connect(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<Rc<Wire>> {
+/// A connection before anything was said on it, a TLS handshake excepted.
+pub struct Opened {
+    pub socket: Socket,
+    pub peer: Peer,
+    /// What the handshake agreed on; None: no TLS.
+    pub security: Option<Security>,
+}
+
+impl Opened {
+    /// For one who reads and writes bytes.
+    pub fn wire(self) -> Rc<Wire> {
+        Rc::new(match self.security {
+            None => Wire::new(self.socket, self.peer),
+            Some(security) => Wire::secured(self.socket, self.peer, None, security),
+        })
+    }
+}
+
+/// Connects within `timeout`, trying each address of the name in turn; each gets an equal share of the time. Where the
+/// endpoint has TLS, the introduction goes before it; else it is the caller's to write, with what it says next.
+pub async fn connect(endpoint: &Arc<Endpoint>, introduction: &[u8], timeout: Duration) -> io::Result<Rc<Wire>> {
+    if endpoint.tls.is_some() {
+        // Boxed, as a handshake is large and most endpoints have none.
+        return Ok(Box::pin(open(endpoint, introduction, false, timeout)).await?.wire());
+    }
     match tokio::time::timeout(timeout, connect_any(endpoint, timeout)).await {
-        Ok(connected) => connected,
+        Ok(connected) => connected.map(|(socket, peer)| Rc::new(Wire::new(socket, peer))),
         Err(_) => Err(too_late()),
     }
 }
 
-async fn connect_any(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<Rc<Wire>> {
-    match &endpoint.address {
-        EndpointAddress::Unix(path) => {
-            return Ok(Rc::new(Wire::new(Socket::Unix(UnixStream::connect(path).await?), Peer::Unix)));
+/// Connects, introduces and secures within `timeout`. `http2`: whether HTTP/2 is offered by ALPN.
+pub async fn open(endpoint: &Arc<Endpoint>, introduction: &[u8], http2: bool, timeout: Duration) -> io::Result<Opened> {
+    let opening = async {
+        let (mut socket, peer) = connect_any(endpoint, timeout).await?;
+        // A connection on which nothing was written has room for it.
+        if !introduction.is_empty() && socket.write_now(introduction)? != introduction.len() {
+            return Err(io::ErrorKind::WriteZero.into());
         }
+        let Some(tls) = &endpoint.tls else { return Ok(Opened { socket, peer, security: None }) };
+        let (socket, security) = tls.handshake(socket, &endpoint.address, http2).await?;
+        Ok(Opened { socket, peer, security: Some(security) })
+    };
+    tokio::time::timeout(timeout, opening).await.unwrap_or_else(|_| Err(too_late()))
+}
+
+async fn connect_any(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<(Socket, Peer)> {
+    match &endpoint.address {
+        EndpointAddress::Unix(path) => return Ok((Socket::Unix(UnixStream::connect(path).await?), Peer::Unix)),
         EndpointAddress::Host(host, port) => {
             if let Ok(ip) = host.parse() {
                 return connect_tcp(SocketAddr::new(ip, *port)).await;
@@ -57,7 +93,7 @@ async fn connect_any(endpoint: &Arc<Endpoint>, timeout: Duration) -> io::Result<
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses.iter() {
         last = match tokio::time::timeout(share, connect_tcp(*address)).await {
-            Ok(Ok(wire)) => return Ok(wire),
+            Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(e)) => e,
             Err(_) => too_late(),
         };
@@ -69,10 +105,10 @@ fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no connection in time")
 }
 
-async fn connect_tcp(address: SocketAddr) -> io::Result<Rc<Wire>> {
+async fn connect_tcp(address: SocketAddr) -> io::Result<(Socket, Peer)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(Rc::new(Wire::new(Socket::Tcp(stream), Peer::Ip(address))))
+    Ok((Socket::Tcp(stream), Peer::Ip(address)))
 }
 
 /// What the name stands for. Only the first request waits for the resolver; later ones find the last known addresses

@@ -101,8 +101,13 @@ pub async fn dial(group: &Arc<Group>, caller: &Caller<'_>, affinity: Option<Box<
         let group = live.as_ref().unwrap_or(group);
         let endpoint = &group.endpoints[index];
         let started = Instant::now();
-        let connected = connect(endpoint, group.spec.connect_timeout).await;
-        let failed = match connected.and_then(|wire| introduced(wire, group, caller)) {
+        let introduction = introduction(group, caller);
+        let (by_tls, by_us) = match endpoint.tls {
+            Some(_) => (&introduction[..], &[][..]),
+            None => (&[][..], &introduction[..]),
+        };
+        let connected = connect(endpoint, by_tls, group.spec.connect_timeout).await;
+        let failed = match connected.and_then(|wire| introduced(wire, by_us)) {
             Ok(wire) => {
                 group.counts.opened.inc();
                 // It has no end that would say so.
@@ -130,15 +135,25 @@ pub async fn dial(group: &Arc<Group>, caller: &Caller<'_>, affinity: Option<Box<
 }
 
 /// The same once it was told whose it is, where the group wants to know.
-fn introduced(wire: Rc<Wire>, group: &Group, caller: &Caller<'_>) -> io::Result<Rc<Wire>> {
-    let Some(version) = group.spec.proxy_protocol else { return Ok(wire) };
-    let mut header = Vec::new();
-    proxy_protocol::write_saying(version, caller.interim.client().and_then(Wire::ends), &caller.said, &mut header);
+fn introduced(wire: Rc<Wire>, introduction: &[u8]) -> io::Result<Rc<Wire>> {
+    if introduction.is_empty() {
+        return Ok(wire);
+    }
     // A connection on which nothing was written has room for it.
-    match wire.write_now(&header)? == header.len() {
+    match wire.write_now(introduction)? == introduction.len() {
         true => Ok(wire),
         false => Err(io::ErrorKind::WriteZero.into()),
     }
+}
+
+/// What the group wants to be told first; mostly nothing.
+fn introduction(group: &Group, caller: &Caller<'_>) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(version) = group.spec.proxy_protocol {
+        let ends = caller.interim.client().and_then(Wire::ends);
+        proxy_protocol::write_saying(version, ends, &caller.said, &mut header);
+    }
+    header
 }
 
 /// What a choice goes by; nothing of it is sent.

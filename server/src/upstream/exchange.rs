@@ -24,20 +24,20 @@ use super::{
     connect::connect,
     dial::said,
     failed::{Failed, Retryable, bad_answer, classify, is_good, not_connected},
+    http2,
+    interim::{INTERIMS_MAX, pass_on},
 };
 use crate::{
     error::{Fault, Kind},
     message::{
         Answered, Body, Interim, Lease, Records, RequestId, Response, SendFault, Sender, Takeover, Tunnel, WireBody,
     },
+    observe::UpstreamCounts,
     stream::{Buffer, IdleSet, Wire},
 };
 
 /// Heads of upstreams: larger than any client would be allowed, smaller than a buffer.
 const HEAD_LIMITS: HeadLimits = HeadLimits { head: 64 << 10, headers: 128, uri: 0 };
-
-/// 1xx answers before the final one; real servers send one or two.
-const INTERIMS_MAX: usize = 64;
 
 /// A request as the upstream room needs it.
 pub struct Outgoing<'a> {
@@ -149,13 +149,19 @@ impl Pools {
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
-        let mut attempt = self.attempt((group, index, held), &idle, idle.take().await, outgoing).await;
-        if let Err(Failed { retry: Retryable::Afresh, held, .. }) = &mut attempt
-            && let Some(held) = held.take()
-        {
-            attempt = self.attempt((group, index, held), &idle, None, outgoing).await;
-        }
+        let mut attempt = if group.spec.http2 && outgoing.fastcgi.is_none() {
+            Box::pin(http2::ask(self, (group, index, held), outgoing)).await
+        } else {
+            let idle = self.idle(group, endpoint, outgoing.fastcgi.is_some());
+            let given = idle.take().await.map(Given::Idle);
+            let mut attempt = self.attempt((group, index, held), &idle, given, outgoing).await;
+            if let Err(Failed { retry: Retryable::Afresh, held, .. }) = &mut attempt
+                && let Some(held) = held.take()
+            {
+                attempt = self.attempt((group, index, held), &idle, None, outgoing).await;
+            }
+            attempt
+        };
         if let Err(failed) = &mut attempt {
             failed.held = None;
             if let Some(outcome) = failed.outcome {
@@ -168,27 +174,27 @@ impl Pools {
     }
 
     /// One connection. A good answer ends a row of failures at its own end, not before: it may break off.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         (group, index, held): (&Arc<Group>, usize, InFlight),
         idle: &Rc<IdleSet>,
-        reused: Option<Rc<Wire>>,
+        given: Option<Given>,
         outgoing: &mut Outgoing<'_>,
     ) -> Result<Box<Response>, Failed> {
         let endpoint = &group.endpoints[index];
-        let is_reused = reused.is_some();
-        let wire = match reused {
-            Some(wire) => {
-                group.counts.reused.inc();
-                wire
-            }
+        let is_reused = matches!(given, Some(Given::Idle(_)));
+        let introduction = group.spec.proxy_protocol;
+        let wire = match given {
+            Some(given) => given.counted(&group.counts),
             None => {
-                let wire = connect(endpoint, group.spec.connect_timeout).await.map_err(not_connected)?;
-                group.counts.opened.inc();
-                wire
+                let mut first = Vec::new();
+                if endpoint.tls.is_some() {
+                    introduce(introduction, outgoing, &mut first);
+                }
+                let connected = connect(endpoint, &first, group.spec.connect_timeout).await;
+                Given::Fresh(connected.map_err(not_connected)?).counted(&group.counts)
             }
         };
-        let introduction = group.spec.proxy_protocol;
         let (sender, records) = sender(&wire, (endpoint, introduction), outgoing);
         let started = if is_reused { outgoing.now } else { Instant::now() };
         let mut flight = Flight::new(&wire, sender, records, started);
@@ -226,6 +232,38 @@ impl Pools {
     }
 }
 
+/// A connection that is there already.
+pub(super) enum Given {
+    /// Kept since its last answer.
+    Idle(Rc<Wire>),
+    /// Nothing was said on it yet.
+    Fresh(Rc<Wire>),
+}
+
+impl Given {
+    /// The connection, as one more that is used.
+    fn counted(self, counts: &UpstreamCounts) -> Rc<Wire> {
+        match self {
+            Self::Idle(wire) => {
+                counts.reused.inc();
+                wire
+            }
+            Self::Fresh(wire) => {
+                counts.opened.inc();
+                wire
+            }
+        }
+    }
+}
+
+/// Appends what an endpoint wants to be told of the client, before anything else.
+pub(super) fn introduce(introduction: Option<ProxyProtocol>, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    let Some(version) = introduction else { return };
+    let client = outgoing.interim.client();
+    let said = client.and_then(Wire::security).map(|known| said(known)).unwrap_or_default();
+    proxy_protocol::write_saying(version, client.and_then(Wire::ends), &said, out);
+}
+
 /// What sends the request to this endpoint, and what takes the answer out of its records if they speak FastCGI.
 fn sender(
     wire: &Rc<Wire>,
@@ -233,10 +271,9 @@ fn sender(
     outgoing: &mut Outgoing<'_>,
 ) -> (Sender, Option<Box<Records>>) {
     let mut head = Sender::head_buffer();
-    if let Some(version) = introduction {
-        let client = outgoing.interim.client();
-        let said = client.and_then(Wire::security).map(|known| said(known)).unwrap_or_default();
-        proxy_protocol::write_saying(version, client.and_then(Wire::ends), &said, &mut head);
+    // By TLS it was said already.
+    if endpoint.tls.is_none() {
+        introduce(introduction, outgoing, &mut head);
     }
     (outgoing.render)(endpoint, &mut head);
     let body = std::mem::replace(&mut outgoing.body, Body::Empty);
@@ -288,8 +325,7 @@ impl<'a> Flight<'a> {
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(head);
             }
-            let sent = outgoing.interim.send(head.status, &head.headers, outgoing.write_timeout).await;
-            sent.map_err(|e| Fault::new(Kind::ClientGone, e.to_string()))?;
+            pass_on(outgoing, head.status, &head.headers).await?;
             // While there is always more to read, no wait would find that the time is over.
             if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(Fault::new(Kind::UpstreamSlow, "interim answers only, and no response head in time"));

@@ -14,6 +14,7 @@ use rsp_core::config::{self, EndpointAddress};
 use super::{
     Group, Registry,
     resolve::{Answer, Target},
+    secured::Trusted,
 };
 
 /// How often is looked which answers are too old. No answer is valid for less.
@@ -47,7 +48,12 @@ struct Known {
 
 impl Live {
     /// For a group with names that comes in the place of `old`: what was known stands until DNS has been asked again.
-    pub(super) fn of(registry: &Registry, old: Option<&Arc<Group>>, spec: &config::Upstream) -> Option<Self> {
+    pub(super) fn of(
+        registry: &Registry,
+        old: Option<&Arc<Group>>,
+        spec: &config::Upstream,
+        trust: Option<&Trusted>,
+    ) -> Option<Self> {
         if !spec.endpoints.iter().any(|endpoint| endpoint.address.is_name()) {
             return None;
         }
@@ -58,7 +64,7 @@ impl Live {
         };
         let known: Box<[_]> = spec.endpoints.iter().map(|one| known_before(one).unwrap_or_default()).collect();
         let before = old.and_then(|old| old.live());
-        let group = before.map(|before| registry.renew(Some(&before), &Arc::new(found(spec, &known))));
+        let group = before.map(|before| registry.renew(Some(&before), &Arc::new(found(spec, &known)), trust.cloned()));
         Some(Self { group: ArcSwapOption::new(group), known: Mutex::new(known) })
     }
 
@@ -128,7 +134,7 @@ async fn look_up(registry: Arc<Registry>, group: Arc<Group>, due: Vec<usize>) {
         let addresses: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
         tracing::info!("{} is now {}", group.name, addresses.join(" "));
         let old = live.group().unwrap_or_else(|| Arc::clone(&group));
-        let new = registry.renew(Some(&old), &Arc::new(spec));
+        let new = registry.renew(Some(&old), &Arc::new(spec), group.trust().cloned());
         live.group.store(Some(Arc::clone(&new)));
         old.give_way(&new);
     }

@@ -19,11 +19,13 @@ use super::{
     connect::Resolved,
     exchange::since_start,
     follow::Live,
+    secured::{Secured, Trusted, alike},
     sticky::{Secret, Sticky},
 };
 use crate::{
     message::Names,
     observe::{EndpointCounts, Metrics, UpstreamCounts},
+    tls::Trusts,
 };
 
 /// Upstreams that functions made of a bare address; one more empties the table, and its pools end with their idle time.
@@ -46,6 +48,8 @@ pub struct Group {
     /// Keeps clients on their endpoints.
     pub sticky: Option<Sticky>,
     queues: bool,
+    /// How its endpoints' TLS is begun; None: none has it.
+    trust: Option<Trusted>,
     /// What its names stand for now; None: it has no names.
     live: Option<Live>,
     /// The declaration in whose place this one comes when its config runs.
@@ -64,6 +68,8 @@ pub struct Endpoint {
     pub address: config::EndpointAddress,
     /// `host:port` as a `Host` field has it.
     pub authority: http::HeaderValue,
+    /// How its TLS is begun; None: it has none.
+    pub tls: Option<Box<Secured>>,
     /// Who looks its name up.
     pub resolver: Resolver,
     /// What its name resolved to last.
@@ -80,6 +86,7 @@ pub struct Registry {
     /// What cookies are made with; loaded before the first upstream with one is declared.
     pub secret: Secret,
     resolver: Resolver,
+    trusts: Trusts,
     declared: Mutex<HashMap<String, Arc<Group>>>,
     made: Mutex<HashMap<String, Arc<Group>>>,
 }
@@ -110,14 +117,16 @@ impl Group {
 impl Registry {
     /// No upstream yet.
     pub fn new(metrics: Arc<Metrics>, resolver: Resolver, secret: Secret) -> Self {
-        Self { metrics, secret, resolver, declared: Mutex::default(), made: Mutex::default() }
+        let (declared, made) = (Mutex::default(), Mutex::default());
+        Self { metrics, secret, resolver, trusts: Trusts::default(), declared, made }
     }
 
     /// The running group of a checked upstream. An unchanged one is the same group; a changed one keeps the
     /// states of the endpoints it still has.
     pub fn declare(&self, spec: &Arc<config::Upstream>) -> Arc<Group> {
+        let trust = self.trust(spec);
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        let group = self.renew(declared.get(&spec.name), spec);
+        let group = self.renew(declared.get(&spec.name), spec, trust);
         declared.insert(spec.name.clone(), Arc::clone(&group));
         group
     }
@@ -130,10 +139,13 @@ impl Registry {
             return Arc::clone(group);
         }
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = made.get(&spec.name).filter(|group| *group.spec == **spec) {
+            return Arc::clone(group);
+        }
         if made.len() >= MADE_MAX && !made.contains_key(&spec.name) {
             made.clear();
         }
-        let group = self.renew(made.get(&spec.name), spec);
+        let group = self.renew(made.get(&spec.name), spec, self.trust(spec));
         made.insert(spec.name.clone(), Arc::clone(&group));
         group
     }
@@ -171,12 +183,24 @@ impl Registry {
         &self.resolver
     }
 
+    /// How the endpoints' TLS is begun, with what its files hold now; None: none has it.
+    fn trust(&self, spec: &config::Upstream) -> Option<Trusted> {
+        let any = spec.endpoints.iter().any(|endpoint| endpoint.tls);
+        any.then(|| self.trusts.of(&spec.tls).map_err(Arc::from))
+    }
+
     /// A group of this declaration; what `old` knows of endpoints that stay, it keeps.
-    pub(super) fn renew(&self, old: Option<&Arc<Group>>, spec: &Arc<config::Upstream>) -> Arc<Group> {
-        if let Some(old) = old.filter(|old| *old.spec == **spec) {
+    pub(super) fn renew(
+        &self,
+        old: Option<&Arc<Group>>,
+        spec: &Arc<config::Upstream>,
+        trust: Option<Trusted>,
+    ) -> Arc<Group> {
+        if let Some(old) = old.filter(|old| *old.spec == **spec && alike(old.trust.as_ref(), trust.as_ref())) {
             return Arc::clone(old);
         }
-        let endpoints: Box<[_]> = spec.endpoints.iter().map(|endpoint| self.kept(old, spec, endpoint)).collect();
+        let kept = |endpoint| self.kept(old, (spec, trust.as_ref()), endpoint);
+        let endpoints: Box<[_]> = spec.endpoints.iter().map(kept).collect();
         let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state)).collect();
         let lasting = old.map(|old| Arc::clone(old.balance.lasting())).unwrap_or_default();
         Arc::new(Group {
@@ -188,19 +212,27 @@ impl Registry {
             counts: self.metrics.upstream(&spec.name),
             sticky: spec.sticky.as_ref().zip(self.secret.key()).map(|(name, key)| Sticky::new(name, spec, key)),
             queues: spec.queue.size > 0,
-            live: Live::of(self, old, spec),
+            live: Live::of(self, old, spec, trust.as_ref()),
+            trust,
             before: old.map(Arc::downgrade).unwrap_or_default(),
             after: OnceLock::new(),
         })
     }
 
-    fn kept(&self, old: Option<&Arc<Group>>, group: &config::Upstream, spec: &config::Endpoint) -> Arc<Endpoint> {
+    fn kept(
+        &self,
+        old: Option<&Arc<Group>>,
+        (group, trust): (&config::Upstream, Option<&Trusted>),
+        spec: &config::Endpoint,
+    ) -> Arc<Endpoint> {
+        let tls = trust.filter(|_| spec.tls).map(|trust| Box::new(Secured::new(&spec.address, &group.tls, trust)));
         let mut known = old.into_iter().flat_map(|old| old.endpoints.iter());
         let known = known.find(|known| known.address == spec.address && *known.names.endpoint == *spec.name);
         // Idle connections are kept by the endpoint's id, in sets whose bounds never change.
-        let bounds = |group: &config::Upstream| (group.keepalive, group.keepalive_timeout);
+        let bounds = |group: &config::Upstream| (group.keepalive, group.keepalive_timeout, group.http2);
         if let (Some(known), Some(old)) = (known, old)
             && bounds(&old.spec) == bounds(group)
+            && known.tls == tls
         {
             return Arc::clone(known);
         }
@@ -213,7 +245,8 @@ impl Registry {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             names: Arc::new(Names { upstream: group.name.as_str().into(), endpoint: spec.name.as_str().into() }),
             address: spec.address.clone(),
-            authority: authority(&spec.address),
+            authority: authority(&spec.address, if spec.tls { 443 } else { 80 }),
+            tls,
             resolver: self.resolver.clone(),
             resolved: Resolved::default(),
             state,
@@ -223,6 +256,21 @@ impl Registry {
 }
 
 impl Group {
+    /// Why no endpoint can be reached by TLS: a file that is wrong.
+    pub fn distrust(&self) -> Option<&str> {
+        self.trust.as_ref()?.as_ref().err().map(|why| &**why)
+    }
+
+    /// Whether any certificate of its endpoints is good enough.
+    pub fn trust_is_blind(&self) -> bool {
+        self.trust.is_some() && !self.spec.tls.verify
+    }
+
+    /// How its endpoints' TLS is begun.
+    pub(super) fn trust(&self) -> Option<&Trusted> {
+        self.trust.as_ref()
+    }
+
     /// Whether requests may wait for an endpoint.
     pub fn queues(&self) -> bool {
         self.queues
@@ -248,14 +296,15 @@ impl Group {
     }
 }
 
-fn authority(address: &config::EndpointAddress) -> http::HeaderValue {
+/// `usual`: the port that goes without saying.
+fn authority(address: &config::EndpointAddress, usual: u16) -> http::HeaderValue {
     let text = match address {
-        config::EndpointAddress::Host(host, 80) if host.contains(':') => format!("[{host}]"),
+        config::EndpointAddress::Host(host, port) if host.contains(':') && *port == usual => format!("[{host}]"),
         config::EndpointAddress::Host(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-        config::EndpointAddress::Host(host, 80) => host.clone(),
+        config::EndpointAddress::Host(host, port) if *port == usual => host.clone(),
         config::EndpointAddress::Host(host, port) => format!("{host}:{port}"),
         config::EndpointAddress::Service(name) => name.clone(),
-        config::EndpointAddress::Found(name, _) => return authority(name),
+        config::EndpointAddress::Found(name, _) => return authority(name, usual),
         config::EndpointAddress::Unix(_) => "localhost".to_owned(),
     };
     http::HeaderValue::try_from(text).unwrap_or(http::HeaderValue::from_static("localhost"))

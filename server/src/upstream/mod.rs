@@ -13,9 +13,12 @@ mod exchange;
 mod failed;
 mod follow;
 mod group;
+mod http2;
+mod interim;
 mod pools;
 mod probe;
 mod resolve;
+mod secured;
 mod sticky;
 
 pub use choice::Affinity;

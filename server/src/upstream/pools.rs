@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::{Endpoint, Group};
+use super::{Endpoint, Group, http2::Lines};
 use crate::stream::IdleSet;
 
 /// How often idle connections are looked through; their ages are counted in it.
@@ -13,11 +13,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections of one worker; each endpoint's set is bounded by the upstream's `keepalive`.
 pub struct Pools {
     sets: RefCell<HashMap<u64, Rc<IdleSet>>>,
+    lines: RefCell<HashMap<u64, Rc<Lines>>>,
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Self { sets: RefCell::new(HashMap::new()) }
+        Self { sets: RefCell::new(HashMap::new()), lines: RefCell::new(HashMap::new()) }
     }
 }
 
@@ -34,6 +35,13 @@ impl Pools {
         set
     }
 
+    /// The HTTP/2 connections to one endpoint.
+    pub(super) fn lines(&self, group: &Group, endpoint: &Endpoint) -> Rc<Lines> {
+        let mut all = self.lines.borrow_mut();
+        let new = || Rc::new(Lines::new(sweeps(group.spec.keepalive_timeout), group.counts.idle.clone()));
+        Rc::clone(all.entry(endpoint.id).or_insert_with(new))
+    }
+
     /// Closes, for as long as the worker runs, what has been idle too long or was closed by the peer.
     pub async fn sweep_for_ever(&self) {
         loop {
@@ -45,6 +53,8 @@ impl Pools {
                     self.sets.borrow_mut().remove(&id);
                 }
             }
+            // One that a request holds is needed.
+            self.lines.borrow_mut().retain(|_, lines| !lines.sweep() || Rc::strong_count(lines) > 1);
         }
     }
 }

@@ -10,10 +10,16 @@ use rsp_core::{
 };
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Endpoint, Group, Outgoing, connect::connect, exchange::Flight, since_start};
+use super::{
+    Endpoint, Group, Outgoing,
+    connect::connect,
+    exchange::Flight,
+    http2::{self, Connection, Line},
+    since_start,
+};
 use crate::{
     error::Fault,
-    message::{Body, Interim, Lease, RequestId, Sender, WireBody},
+    message::{Body, Interim, Lease, RequestId, Sender, StreamBody, StreamLease, WireBody},
     stream::Wire,
 };
 
@@ -139,18 +145,52 @@ fn hear(group: &Group, endpoint: &Endpoint, probe: &config::Probe, found: Result
 
 /// One probe; the error says what was wrong.
 async fn ask(group: &Group, endpoint: &Arc<Endpoint>, probe: &config::Probe) -> Result<(), String> {
-    let wire = connect(endpoint, probe.timeout).await.map_err(|e| format!("connect: {e}"))?;
-    match &probe.ask {
-        None => Ok(()),
-        Some(request) => {
-            let mut head = Sender::head_buffer();
-            if let Some(version) = group.spec.proxy_protocol {
-                proxy_protocol::write(version, None, &mut head);
-            }
-            render(endpoint, request, &mut head).map_err(|e| e.to_string())?;
-            converse(head, &wire, request, probe.timeout).await
-        }
+    let mut first = Vec::new();
+    if let Some(version) = group.spec.proxy_protocol {
+        proxy_protocol::write(version, None, &mut first);
     }
+    let unreachable = |e: std::io::Error| format!("connect: {e}");
+    let Some(request) = &probe.ask else {
+        return connect(endpoint, &first, probe.timeout).await.map(drop).map_err(unreachable);
+    };
+    let mut head = Sender::head_buffer();
+    let wire = if group.spec.http2 {
+        match Line::of_its_own(endpoint, &first, probe.timeout).await.map_err(unreachable)? {
+            Line::Stream(connection, _) => return converse_by_http2(&connection, endpoint, (request, probe)).await,
+            Line::Http1(Some(opened)) => opened.wire(),
+            Line::Http1(None) => return Err("no connection".to_owned()),
+        }
+    } else {
+        let wire = connect(endpoint, &first, probe.timeout).await.map_err(unreachable)?;
+        // By TLS it was said already.
+        if endpoint.tls.is_none() {
+            head.append(&mut first);
+        }
+        wire
+    };
+    render(endpoint, request, &mut head).map_err(|e| e.to_string())?;
+    converse(head, &wire, request, probe.timeout).await
+}
+
+/// The same request and what is good about its answer, on a stream.
+async fn converse_by_http2(
+    connection: &Connection,
+    endpoint: &Endpoint,
+    (request, probe): (&ProbeRequest, &config::Probe),
+) -> Result<(), String> {
+    let rendered = |endpoint: &Endpoint, head: &mut Vec<u8>| {
+        // Writing to a vector can't fail.
+        let _ = render(endpoint, request, head);
+    };
+    let mut outgoing = Outgoing { render: &rendered, ..outgoing(&request.method, probe.timeout) };
+    let (head, _) = http2::request(endpoint, &outgoing).map_err(|fault| fault.cause.to_string())?;
+    let flight = http2::Flight::begin(connection, head, &mut outgoing);
+    let mut flight = flight.map_err(|stopped| stopped.fault.cause.to_string())?;
+    let (answer, stream) = flight.answer(&outgoing).await.map_err(|stopped| stopped.fault.cause.to_string())?;
+    let (sending, place, _) = flight.into_parts();
+    let lease = StreamLease { sending, good: false, in_flight: InFlight::uncounted(), place: Some(place) };
+    let body = StreamBody::response(stream, None, probe.timeout, lease);
+    judge(request, answer.status.as_u16(), Body::Stream(Box::new(body))).await
 }
 
 async fn converse(head: Vec<u8>, wire: &Rc<Wire>, request: &ProbeRequest, timeout: Duration) -> Result<(), String> {
@@ -159,14 +199,17 @@ async fn converse(head: Vec<u8>, wire: &Rc<Wire>, request: &ProbeRequest, timeou
     let mut flight = Flight::new(wire, sender, None, Instant::now());
     let answer = flight.answer(&outgoing).await.map_err(|fault| fault.cause.to_string())?;
     let buffer = flight.buffer.take().unwrap_or_default();
-    let status = answer.status.as_u16();
+    let lease = Lease { sending: None, keep: None, good: false, in_flight: InFlight::uncounted() };
+    let body = WireBody::response(Rc::clone(wire), buffer, answer.framing, (BODY_MAX, timeout), lease);
+    judge(request, answer.status.as_u16(), Body::Wire(Box::new(body))).await
+}
+
+async fn judge(request: &ProbeRequest, status: u16, body: Body) -> Result<(), String> {
     if !request.statuses.iter().any(|(from, to)| (*from..=*to).contains(&status)) {
         return Err(format!("status {status}"));
     }
     let Some(wanted) = &request.body else { return Ok(()) };
-    let lease = Lease { sending: None, keep: None, good: false, in_flight: InFlight::uncounted() };
-    let body = WireBody::response(Rc::clone(wire), buffer, answer.framing, (BODY_MAX, timeout), lease);
-    match contains(Body::Wire(Box::new(body)), wanted.as_bytes()).await {
+    match contains(body, wanted.as_bytes()).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("no \"{wanted}\" in its body")),
         Err(fault) => Err(fault.cause.to_string()),

@@ -96,6 +96,8 @@ fn nginx_and_haproxy_that_have_the_key_see_the_client_and_the_name() {
         );
     }
     let refused = ask(&rsp, ("nowhere.test", "127.0.0.5"), &[]);
+    let limited = passing("", "limits { tunnels = 1 }").set("APP", "127.0.0.1:1").start();
+    assert!(ask(&limited, ("c.example", "127.0.0.5"), &[]).code == Some(35), "no endpoint is an alert to curl, too");
     assert!(refused.code == Some(35) && refused.stderr.contains("unrecognized name"), "{}", refused.stderr);
 }
 
@@ -112,6 +114,33 @@ fn the_endpoint_is_told_the_name_and_what_the_client_offers_and_then_gets_every_
     let fields = [&[2, 0, 9][..], b"c.example", &[1, 0, 12], b"\x02h2\x08http/1.1"].concat();
     assert_eq!(rest[12..], fields, "authority and ALPN behind the addresses");
     assert!(backend.read_exactly(CHROMIUM.len() as u64) == CHROMIUM);
+}
+
+#[test]
+fn an_upstream_learns_of_tls_that_ended_here_and_whose_the_certificate_is() {
+    let server = Listener::start();
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let ca = authority.write(folder.path());
+    let (cert, key) = authority.sign(&["c.example"]).write(folder.path(), "c");
+    let (own, own_key) = authority.sign_client("Ada").write(folder.path(), "ada");
+    let config = "workers(1)\nlisten { \"127.0.0.1:$PORT\", tls = true }\n\
+                  upstream \"app\" { \"$APP\", proxy_protocol = \"v2\" }\n\
+                  site \"c.example\" { tls = { cert = \"$CERT\", key = \"$KEY\", client_ca = \"$CA\" }, [\"/*\"] = proxy \"app\" }";
+    let rsp = Rsp::config(config).set("APP", server.address()).set("CERT", cert.display());
+    let rsp = rsp.set("KEY", key.display()).set("CA", ca.display()).start();
+    let asking = std::thread::spawn(move || {
+        let (own, own_key) = (own.display().to_string(), own_key.display().to_string());
+        ask(&rsp, ("c.example", "127.0.0.5"), &["--http1.1", "--cert", &own, "--key", &own_key]).text()
+    });
+    let mut backend = server.accept();
+    let fixed = backend.read_exactly(16);
+    let rest = backend.read_exactly(u64::from(u16::from_be_bytes([fixed[14], fixed[15]])));
+    let tls = [&[0x20, 0, 21, 7, 0, 0, 0, 0, 0x21, 0, 7][..], b"TLSv1.3", &[0x22, 0, 3], b"Ada"].concat();
+    assert_eq!(rest[..4], [127, 0, 0, 5]);
+    assert_eq!(rest[12..], [&[2, 0, 9][..], b"c.example", &tls].concat());
+    backend.read_head();
+    backend.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(asking.join().unwrap(), "ok");
 }
 
 #[test]

@@ -1,5 +1,15 @@
 //! Stories of TLS that ends here: which site a connection is for, which requests go over it, and what is said without it.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use testkit::{Authority, Client, Origin, Output, Rsp, RspBuilder, curl, openssl};
 
 use super::SOON;
@@ -25,6 +35,35 @@ pub fn get(rsp: &Rsp, authority: &Authority, url: &str, arguments: &[&str]) -> O
     let [first, second] = &ports;
     let own = ["--cacert", ca.to_str().unwrap(), "--connect-to", first, "--connect-to", second, url];
     curl(&[&own, arguments].concat())
+}
+
+/// A connection that stays open, to rsp's first port; `first` is sent before anything of TLS.
+pub fn keep_open(
+    rsp: &Rsp,
+    authority: &Authority,
+    name: &str,
+    first: &str,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client = ClientConnection::new(Arc::new(config), name.to_owned().try_into().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(rsp.address()).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.write_all(first.as_bytes()).unwrap();
+    StreamOwned::new(client, socket)
+}
+
+/// Asks for `/` on such a connection; the answer must end with this.
+pub fn ask(connection: &mut StreamOwned<ClientConnection, TcpStream>, host: &str, ends_with: &str) {
+    write!(connection, "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(ends_with.as_bytes()) {
+        let mut piece = [0; 1024];
+        let n = connection.read(&mut piece).unwrap();
+        assert_ne!(n, 0, "{}", String::from_utf8_lossy(&got));
+        got.extend_from_slice(&piece[..n]);
+    }
 }
 
 /// Four sites on a port with TLS, and the same without.
@@ -219,5 +258,19 @@ fn a_reload_turns_a_plain_address_into_one_with_tls_and_back() {
     assert_eq!(rsp.reload().code, Some(0));
     for _ in 0..4 {
         assert_eq!(rsp.client().get("/").text(), "plain");
+    }
+}
+
+#[test]
+fn who_passes_a_connection_of_tls_on_says_first_whose_it_is() {
+    let authority = Authority::new();
+    let config = r#"workers(1) trust "127.0.0.1"
+        listen { "127.0.0.1:$PORT", tls = true, proxy_protocol = true }
+        site "a.test" { tls = { cert = "a.pem", key = "a.key" }, ["/*"] = function(request)
+          return reply(200, request.client.ip .. " " .. request.scheme .. " " .. request.tls.sni .. "\n") end }"#;
+    let rsp = with(Rsp::config(config), &authority, "a", &["a.test"]).start();
+    let mut client = keep_open(&rsp, &authority, "a.test", "PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n");
+    for _ in 0..2 {
+        ask(&mut client, "a.test", "\r\n\r\n203.0.113.7 https a.test\n");
     }
 }

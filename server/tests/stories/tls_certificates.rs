@@ -6,7 +6,7 @@ use testkit::{Authority, KeyKind, Rsp, RspBuilder, Signed, openssl};
 
 use super::{
     SOON,
-    tls::{metric, s_client, with},
+    tls::{ask, keep_open, metric, s_client, with},
 };
 
 /// One site with `tls`, for two workers.
@@ -123,9 +123,12 @@ fn a_reload_reads_certificates_anew_and_leaves_connections_alone() {
     let authority = Authority::new();
     let (first, second) = (authority.sign(&["a.test"]), authority.sign(&["a.test"]));
     let rsp = one(FILES).file("a.pem", &first.cert).file("a.key", &first.key).start();
+    let mut before = keep_open(&rsp, &authority, "a.test", "");
+    ask(&mut before, "a.test", "here");
     second.write(rsp.folder(), "a");
     assert_eq!(rsp.reload().code, Some(0));
     assert_eq!(shown(&rsp), serial(&second));
+    ask(&mut before, "a.test", "here");
 }
 
 /// Resumes a session that was kept in this file; whether that worked.

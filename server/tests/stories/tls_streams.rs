@@ -36,7 +36,7 @@ fn scene(routes: &str, origin: &Origin) -> Scene {
          site \"*\" {{ tls = {{ cert = \"a.pem\", key = \"a.key\" }}, {routes} }}\n"
     );
     let rsp = with(Rsp::config(&config), &authority, "a", &["a.test"]).set("ORIGIN", origin.address());
-    Scene { rsp: rsp.file("files/f/large", Pattern::bytes(LARGE)).start(), authority }
+    Scene { rsp: rsp.file("files/large", Pattern::bytes(LARGE)).start(), authority }
 }
 
 impl Scene {

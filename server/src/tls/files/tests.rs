@@ -1,3 +1,5 @@
+//! What is said of files that are no certificates.
+
 use std::path::PathBuf;
 
 use testkit::{Authority, KeyKind};

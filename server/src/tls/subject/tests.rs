@@ -1,3 +1,5 @@
+//! Subjects, beside what RFC 4514 says of them.
+
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Requests of HTTP/2 by the sections of RFC 9113 and RFC 8441.
+
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { head: 16 << 10, headers: 100, uri: 8 << 10 };
