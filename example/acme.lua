@@ -3,7 +3,7 @@
 
 acme {
   email = "me@example.com",
-  cache = "/var/lib/rsp/acme",
+  cache = "/var/lib/rsp-acme",
   -- Try it here first: its certificates are believed by nobody, and its limits are far away.
   directory = "https://acme-staging-v02.api.letsencrypt.org/directory",
 }

@@ -1,6 +1,7 @@
 """An event stream by PyPI's `httpx-sse`, as its documentation reconnects: with the last id, after the time it was told."""
 
 import json
+import ssl
 import sys
 import time
 
@@ -12,10 +13,12 @@ def tell(**event):
     print(json.dumps(event), flush=True)
 
 
-url = json.loads(sys.argv[1])["url"]
+start = json.loads(sys.argv[1])
+url = start["url"]
+verify = ssl.create_default_context(cafile=start["ca"]) if "ca" in start else True
 last, pause = None, 0.1
 # Proxies of the environment are none of this test's.
-with httpx.Client(trust_env=False, timeout=httpx.Timeout(10, read=None)) as client:
+with httpx.Client(trust_env=False, verify=verify, timeout=httpx.Timeout(10, read=None)) as client:
     while True:
         fields = {"Last-Event-ID": last} if last else {}
         try:

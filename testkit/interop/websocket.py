@@ -1,11 +1,15 @@
-"""A WebSocket of PyPI's `websockets`. Starts with {"url", "protocols"}; an order is a line of JSON on stdin."""
+"""A WebSocket of PyPI's `websockets`. Starts with {"url", "protocols", "ca", "cert", "key"}; an order is a line of JSON on stdin.
+
+The last three are paths, for a `wss:` URL: whose certificates are believed, and the client's own.
+"""
 
 import base64
 import json
+import ssl
 import sys
 import threading
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
 
@@ -41,9 +45,18 @@ def obey(socket, order):
         socket.close(order["close"])
 
 
+def trust(start):
+    if "ca" not in start:
+        return None
+    context = ssl.create_default_context(cafile=start["ca"])
+    if "cert" in start:
+        context.load_cert_chain(start["cert"], start["key"])
+    return context
+
+
 start = json.loads(sys.argv[1])
 try:
-    with connect(start["url"], subprotocols=start.get("protocols")) as socket:
+    with connect(start["url"], subprotocols=start.get("protocols"), ssl=trust(start), proxy=None) as socket:
         extensions = [extension.name for extension in socket.protocol.extensions]
         tell(open=socket.subprotocol, extensions=extensions)
         threading.Thread(target=listen, args=[socket], daemon=True).start()
@@ -51,3 +64,5 @@ try:
             obey(socket, json.loads(line))
 except InvalidStatus as refusal:
     tell(refused=refusal.response.status_code)
+except (OSError, EOFError, InvalidHandshake) as failure:
+    tell(failed=f"{type(failure).__name__}: {failure}")

@@ -279,6 +279,7 @@ impl Control {
 
     /// Does what signals and the admin API ask for, until it is time to end.
     async fn serve(&mut self, signals: &mut Signals) {
+        self.shared.serving.acme.set_reachable(true);
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {

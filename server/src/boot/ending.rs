@@ -122,6 +122,7 @@ impl Control {
     /// Ends what is idle, waits for what is busy, and gives up after `drain`, at a second signal or at `rsp stop`.
     pub(super) async fn drain(&mut self, signals: &mut Signals) {
         self.give_upgrade_up();
+        self.shared.serving.acme.set_reachable(false);
         if !self.succeeded {
             supervisor::stopping();
         }

@@ -2,13 +2,12 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rsp_core::config::{self, CertificateFiles, Config, Context};
+use rsp_core::config::{self, Certificates, Config, Context, SiteTls};
 
 use super::identity::Identity;
 use crate::{error, script, tls};
@@ -93,7 +92,6 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
     let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let admin = folder.join(origin.admin_socket());
     let read = RefCell::default();
-    let certificates = RefCell::<HashMap<CertificateFiles, Result<(), String>>>::default();
     let context = Context {
         folder: &folder,
         admin_socket: &admin,
@@ -105,15 +103,7 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
         },
         account: &|name, group| Identity::find(name, group).map(drop),
         program: &script::find_program,
-        // A hundred thousand sites may name one file.
-        certificate: &|files| {
-            let known = certificates.borrow().get(files).cloned();
-            known.unwrap_or_else(|| {
-                let found = tls::check_files(files);
-                certificates.borrow_mut().insert(files.clone(), found.clone());
-                found
-            })
-        },
+        certificate: &tls::check_files,
         authorities: &tls::check_authorities,
     };
     let script::Loaded { file, sources } = evaluated.map_err(|failed| {
@@ -143,11 +133,19 @@ pub fn load(origin: &Origin) -> Result<Loaded, Refused> {
 pub fn routing_table(config: &Config) -> String {
     let mut out = String::new();
     for listener in &config.listeners {
-        let _ = writeln!(out, "listen {}", listener.address);
+        let tls = if listener.tls.is_some() { "  tls" } else { "" };
+        let tcp = listener.tcp.as_ref().map_or(String::new(), |tcp| format!("  tunnel {}", tcp.upstream.name));
+        let _ = writeln!(out, "listen {}{tls}{tcp}", listener.address);
     }
     for site in &config.sites {
         let hosts: Vec<_> = site.hosts.iter().map(ToString::to_string).collect();
-        let _ = writeln!(out, "\nsite {}", hosts.join(" "));
+        let tls = match &site.tls {
+            None => String::new(),
+            Some(SiteTls::Terminate(terms)) if terms.certificates == Certificates::Acme => "  acme".to_owned(),
+            Some(SiteTls::Terminate(_)) => "  tls".to_owned(),
+            Some(SiteTls::Passthrough(tunnel)) => format!("  passthrough {}", tunnel.upstream.name),
+        };
+        let _ = writeln!(out, "\nsite {}{tls}", hosts.join(" "));
         let width = site.routes.iter().map(|route| route.pattern.as_str().len()).max().unwrap_or_default();
         for route in &site.routes {
             let method = route.method.as_ref().map_or("*", |method| method.as_str());

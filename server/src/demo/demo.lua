@@ -1,6 +1,7 @@
 -- What `rsp demo` runs. The ports were filled in; the rest you could have written.
 
 listen "$LISTEN"
+listen { "$SECURED", tls = true } -- HTTP/2, too
 log { format = "none" }
 
 local hello = upstream "hello" {
@@ -19,6 +20,7 @@ local hello = upstream "hello" {
 }
 
 site "*" {
+  tls = { cert = "$CERTIFICATE", key = "$KEY" }, -- made at the start, and signed by nobody
   ["GET /hello"] = proxy(hello),
   ["GET /"] = proxy "$BACKSTAGE",   -- this page
   ["/demo/*"] = proxy "$BACKSTAGE", -- its switches

@@ -43,10 +43,6 @@ impl Folder {
     }
 }
 
-fn is_there(path: &Path) -> Result<(), String> {
-    files::read_file(path, 1 << 20).map(drop)
-}
-
 /// What is wrong with a file, checked too, with paths relative to the folder.
 fn errors(path: &Path, folder: &Path) -> String {
     let socket = folder.join("site.lua.sock");
@@ -58,8 +54,8 @@ fn errors(path: &Path, folder: &Path) -> String {
         read: &files::read_file,
         account: &|_, _| Ok(()),
         program: &files::find_program,
-        certificate: &|shown| [&shown.cert, &shown.key].into_iter().try_for_each(|path| is_there(path)),
-        authorities: &is_there,
+        certificate: &crate::tls::check_files,
+        authorities: &crate::tls::check_authorities,
     };
     let drawn = match load(path).map_err(|failed| failed.checked(&context)) {
         Err(failed) => draw(&failed.diagnostics, &failed.sources, false),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::{Chromium, Client, Rsp, eventually};
+use testkit::{Chromium, Client, Rsp, curl, eventually};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -96,6 +96,29 @@ fn the_address_to_open_is_printed_and_ctrl_c_ends_it() {
     demo.wait_for_line(SOON, |line| line.contains(&format!("Open {url}")));
     demo.signal(testkit::Signal::INT);
     assert_eq!(demo.wait_exit(SOON).code(), Some(0));
+}
+
+#[test]
+fn all_of_it_is_there_by_tls_too_in_a_browser_and_its_certificate_is_gone_at_the_end() {
+    let mut demo = demo();
+    let line = demo.wait_for_line(SOON, |line| line.contains("Open https://"));
+    let url = line.split_whitespace().nth(1).unwrap().to_owned();
+    for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let hello = format!("{url}hello");
+        let output = curl(&["--insecure", flag, "-w", "%{http_version}", &hello]);
+        assert!(output.text().starts_with("Hello from ") && output.text().ends_with(version), "{}", output.text());
+    }
+    let plain = Chromium::visit(&demo.url("/"), &steps(include_str!("secured.js")));
+    assert_eq!((plain.errors, &plain.value["link"]), (vec![], &serde_json::Value::from(url.as_str())));
+    assert_eq!(plain.value["protocol"], "h2");
+    assert!(plain.value["answered"].as_u64().unwrap() > 3, "{}", plain.value);
+    assert_eq!(plain.value["said"], "Hello! What is your name?");
+    let config = demo.client().get("/demo/config").text();
+    let key = config.split("key = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert!(std::fs::exists(key).unwrap());
+    demo.signal(testkit::Signal::INT);
+    assert_eq!(demo.wait_exit(SOON).code(), Some(0));
+    assert!(!std::fs::exists(std::path::Path::new(key).parent().unwrap()).unwrap());
 }
 
 fn demo() -> Rsp {

@@ -110,13 +110,6 @@ fn help_version_and_license_are_on_standard_output() {
 }
 
 #[test]
-fn tls_is_refused_before_anything_listens() {
-    let output = exec(&["--ssl", "--sslcert=a.pem", "--sslkey=a.key", "cat"]).run();
-    assert_eq!((output.code, output.stdout.len()), (Some(2), 0));
-    assert!(output.stderr.contains("TLS is not in this version"), "{}", output.stderr);
-}
-
-#[test]
 fn words_reach_the_program_as_they_were_typed() {
     let words = ["printf", "<%s>\\n", "", "two words", "\"} } os.exit() --", "$HOME", "back\\slash", "--port=1"];
     let rsp = exec(&words).start();

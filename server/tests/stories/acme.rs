@@ -354,6 +354,20 @@ fn a_config_without_certificates_of_an_authority_stops_the_asking_and_one_with_t
 }
 
 #[test]
+fn an_upgrade_in_the_middle_of_an_order_leaves_it_to_the_successor() {
+    let scene = Scene::of(AcmeAuthority::start());
+    scene.authority.fails("/new-order", AcmeFault::Slow(Duration::from_secs(5)));
+    let rsp = scene.rsp(CONFIG, "http-01").has_successors().start();
+    scene.authority.looks_at(rsp.port(), rsp.port_of(2));
+    eventually(SOON, || scene.authority.count("/new-order") == 1);
+    let upgraded = rsp.control(&["upgrade", "site.lua"]);
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    scene.awaits(&rsp, "a.test");
+    assert_eq!(status(&rsp)["generation"], 2);
+    assert_eq!(scene.authority.signed().len(), 1);
+}
+
+#[test]
 fn a_broken_file_of_the_cache_is_ordered_again() {
     let scene = Scene::of(AcmeAuthority::start());
     let mut rsp = scene.start();

@@ -68,6 +68,7 @@ mod tcp_tunnel;
 mod tls;
 mod tls_certificates;
 mod tls_clients;
+mod tls_guide;
 mod tls_hostile;
 mod tls_interop;
 mod tls_upstream;

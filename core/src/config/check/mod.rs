@@ -185,6 +185,8 @@ struct Checker<'a> {
     programs: Programs,
     /// What was found in the files of each certificate, read once however many sites show it.
     certificates: HashMap<CertificateFiles, Result<(), String>>,
+    /// The same of files of authorities.
+    authorities: HashMap<PathBuf, Result<(), String>>,
     /// Keys, certificates and the folder of the authority's.
     private: Vec<PathBuf>,
     asked: Asked,
@@ -207,6 +209,7 @@ impl<'a> Checker<'a> {
             channels: Channels::default(),
             programs: Programs::default(),
             certificates: HashMap::new(),
+            authorities: HashMap::new(),
             private: Vec::new(),
             asked: Asked::default(),
         }

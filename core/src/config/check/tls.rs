@@ -252,7 +252,9 @@ impl Checker<'_> {
 
     /// A file of authorities that can be read.
     pub(super) fn authorities(&mut self, path: &std::path::Path, span: Span) {
-        if let Err(reason) = (self.context.authorities)(path) {
+        let check = self.context.authorities;
+        let known = self.authorities.entry(path.to_owned()).or_insert_with(|| check(path));
+        if let Err(reason) = known.clone() {
             self.reader.error(span, reason, "a PEM file of certificates");
         }
     }

@@ -104,7 +104,8 @@ pub(in crate::config) const SITE: Constructor = statement(
         NONE,
         "What becomes of TLS connections that ask for its hosts: `{ cert = …, key = … }` opens them, a list of those has \
          keys of different kinds (ECDSA and RSA), `\"acme\"` asks the authority of `acme` for a certificate, and \
-         `passthrough(upstream)` opens nothing. Who asks for no name, or one without a site, gets the site \"*\", or an alert.",
+         `passthrough(upstream)` opens nothing. Who asks for no name gets the site \"*\" or the listener's first, who asks for \
+         one that no site has an alert.",
     ),
     opt(
         "errors",

@@ -10,6 +10,8 @@ use std::{
     process::ExitCode,
 };
 
+use rsp_core::config::CertificateFiles;
+
 #[cfg(test)]
 pub use self::table::FLAGS;
 use super::{
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     boot::{self, Origin},
-    remote, script,
+    remote, script, tls,
 };
 
 /// A flag that can't be read.
@@ -31,6 +33,8 @@ const TWO_ANSWERS: u8 = 4;
 const DEFAULT_PORT: u16 = 8080;
 /// Where websocketd does.
 const WEBSOCKETD_PORT: u16 = 80;
+/// The same with `--ssl`.
+const TLS_PORT: u16 = 443;
 
 /// What there is to do instead of what was asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +59,17 @@ struct Plan {
     any_origin: bool,
     /// Whether the access log is on.
     logs_access: bool,
+    /// With what TLS is opened; None: nothing is.
+    tls: Option<Tls>,
+}
+
+/// The files of `--ssl`, as they were named.
+#[derive(Debug, PartialEq, Eq)]
+struct Tls {
+    cert: String,
+    key: String,
+    /// Who signs the certificates that clients need.
+    ca: Option<String>,
 }
 
 /// Reads the words behind `exec`, or behind the name `websocketd`; the error is the exit code, and the reason has been printed.
@@ -96,6 +111,9 @@ fn read(name: &str, words: impl Iterator<Item = OsString>, folder: &Path) -> Res
     what_runs(&given, folder)
         .map_err(|said| Outcome::Refuse { code: USAGE, said: format!("{said}\n{}", table::usage(name)) })?;
     let plan = plan(&given, name == "websocketd")?;
+    if let Some(tls) = &plan.tls {
+        tls.check(folder).map_err(|why| refuse(boot::CANNOT_LISTEN, format!("Can't start server: {why}")))?;
+    }
     let text = text::config(&plan, &given).map_err(bad_flag)?;
     let admin = remote::command_admin_path(&match plan.listeners.first() {
         Some(listener) if listener.starts_with("unix:") => listener.replace(':', "-"),
@@ -123,7 +141,7 @@ fn level(given: &Given) -> Option<&'static str> {
     })
 }
 
-/// Flags that can't be meant together, and those that are not in this version.
+/// Flags that can't be meant together.
 fn refusals(given: &Given) -> Option<Outcome> {
     let files = ["sslcert", "sslkey", "sslca"].map(|flag| given.text(flag).is_some());
     let (ssl, console) = (given.switch("ssl"), given.switch("devconsole"));
@@ -132,11 +150,6 @@ fn refusals(given: &Given) -> Option<Outcome> {
         "Please specify both --sslcert and --sslkey when requesting --ssl."
     } else if !ssl && files.contains(&true) {
         "You should not be using --ssl* flags when there is no --ssl option."
-    } else if ssl {
-        return Some(refuse(
-            BAD_FLAG,
-            "TLS is not in this version: --ssl needs a later one, or another server before this one.".into(),
-        ));
     } else if console && (is("staticdir") || is("cgidir")) {
         let other = if is("staticdir") { "--staticdir" } else { "--cgidir" };
         let said = format!("Invalid parameters: --devconsole cannot be used with {other}. Pick one.");
@@ -199,7 +212,12 @@ fn plan(given: &Given, is_websocketd: bool) -> Result<Plan, Outcome> {
     let addresses: Vec<_> = given.texts("address").collect();
     let socket = given.text("unixsocket");
     let is_own = !is_websocketd && asked.is_none() && addresses.is_empty() && socket.is_none();
-    let port = asked.unwrap_or(if is_own { DEFAULT_PORT } else { WEBSOCKETD_PORT });
+    let tls = tls(given);
+    let port = asked.unwrap_or(match (is_own, &tls) {
+        (true, _) => DEFAULT_PORT,
+        (false, None) => WEBSOCKETD_PORT,
+        (false, Some(_)) => TLS_PORT,
+    });
     let mut hosts = Vec::new();
     match (&*addresses, socket) {
         ([], _) if is_own => hosts.push("127.0.0.1".to_owned()),
@@ -223,7 +241,25 @@ fn plan(given: &Given, is_websocketd: bool) -> Result<Plan, Outcome> {
         command: given.rest.clone(),
         any_origin: !is_own,
         logs_access: matches!(given.text("loglevel"), None | Some("debug" | "trace" | "access")),
+        tls,
     })
+}
+
+fn tls(given: &Given) -> Option<Tls> {
+    let file = |flag| given.text(flag).map(str::to_owned);
+    if !given.switch("ssl") {
+        return None;
+    }
+    Some(Tls { cert: file("sslcert")?, key: file("sslkey")?, ca: file("sslca") })
+}
+
+impl Tls {
+    /// Errors: a sentence that names the file and the reason.
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        let files = CertificateFiles { cert: folder.join(&self.cert), key: folder.join(&self.key), ocsp: None };
+        tls::check_files(&files)?;
+        self.ca.as_ref().map_or(Ok(()), |ca| tls::check_authorities(&folder.join(ca)))
+    }
 }
 
 /// An address as `listen` takes it; a name is looked up. Empty: all.

@@ -7,7 +7,7 @@ const WEBSOCKETD: &str = "0.5.0";
 
 /// Its flags, in the order of the help.
 pub const FLAGS: &[Flag] = &[
-    flag("port", Takes::Number("PORT"), "Port to listen on; 80 if it is not said."),
+    flag("port", Takes::Number("PORT"), "Port to listen on; 80 if it is not said, with --ssl 443."),
     flag(
         "address",
         Takes::Text("ADDRESS"),
@@ -64,10 +64,14 @@ pub const FLAGS: &[Flag] = &[
     flag("header-ws", Takes::Text("\"NAME: VALUE\""), "The same of answers that open a WebSocket."),
     flag("header-http", Takes::Text("\"NAME: VALUE\""), "The same of all others."),
     flag("redirport", Takes::Number("PORT"), "A port that redirects to the main one."),
-    flag("ssl", Takes::Nothing, "Not in this version: TLS, with --sslcert and --sslkey."),
-    flag("sslcert", Takes::Text("FILE"), "Not in this version: the certificate."),
-    flag("sslkey", Takes::Text("FILE"), "Not in this version: its key."),
-    flag("sslca", Takes::Text("FILE"), "Not in this version: who signs the certificates that clients need."),
+    flag(
+        "ssl",
+        Takes::Nothing,
+        "Speak TLS, 1.2 or 1.3, with --sslcert and --sslkey; the port is 443 if it is not said. Programs see HTTPS=on.",
+    ),
+    flag("sslcert", Takes::Text("FILE"), "The certificate, in PEM, with those that lead to an authority."),
+    flag("sslkey", Takes::Text("FILE"), "Its key, in PEM."),
+    flag("sslca", Takes::Text("FILE"), "Refuse clients without a certificate of one of these authorities, in PEM."),
     flag("loglevel", Takes::Text("LEVEL"), "debug, trace, access, info, error or fatal; access if it is not said."),
     flag("version", Takes::Nothing, "Print the version and exit."),
     flag("license", Takes::Nothing, "Print the license and exit."),

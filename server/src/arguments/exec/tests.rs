@@ -149,6 +149,29 @@ fn a_port_of_its_own_redirects_to_the_main_one() {
 }
 
 #[test]
+fn tls_has_its_certificate_in_the_site_and_its_own_usual_port() {
+    let file = |name: &str| format!("{}/tests/config/{name}", env!("CARGO_MANIFEST_DIR"));
+    let flags = ["--ssl".to_owned(), format!("--sslcert={}", file("tls.pem")), format!("--sslkey={}", file("tls.key"))];
+    let ca = format!("--sslca={}", file("tls.pem"));
+    let config = |name, words: &[&str]| {
+        let flags: Vec<_> = flags.iter().map(String::as_str).chain(words.iter().copied()).chain(["cat"]).collect();
+        config(name, &flags)
+    };
+    let text = config("websocketd", &["--redirport=80", &ca]);
+    let site = format!(
+        "site {{ \"*\", listen = {{ \":443\" }} }} {{\n  tls = {{ cert = \"{0}\", key = \"{1}\", client_ca = \"{0}\" }},\n",
+        file("tls.pem"),
+        file("tls.key")
+    );
+    assert!(text.starts_with("listen { \":443\", tls = true }\nlisten \":80\"\n"), "{text}");
+    assert!(text.contains("redirect(\"https://{hostname}/\", 301)") && text.contains(&site), "{text}");
+    let text = config("websocketd", &["--port=8443", "--redirport=80"]);
+    assert!(text.contains("redirect(\"https://{hostname}:8443/\", 301)") && !text.contains("client_ca"), "{text}");
+    assert!(config("rsp exec", &["--address=127.0.0.1"]).starts_with("listen { \"127.0.0.1:443\", tls = true }\n"));
+    assert!(config("rsp exec", &[]).starts_with("listen { \"127.0.0.1:8080\", tls = true }\n"));
+}
+
+#[test]
 fn no_word_leaves_its_quotes() {
     let evil = "a\" } } os.exit() --\\\n\r[[";
     assert_eq!(chain(&["echo", evil]), "exec { \"echo\", \"a\\\" } } os.exit() --\\\\\\n\\r[[\", origins = \"*\" },");
@@ -202,8 +225,8 @@ fn what_can_not_be_served_is_refused_as_websocketd_does() {
     ] {
         assert_eq!(refused(words), (code, said.to_owned()), "{words:?}");
     }
-    let tls = refused(&["--ssl", "--sslcert=a", "--sslkey=b", "cat"]);
-    assert!(tls.0 == 2 && tls.1.contains("not in this version"), "{tls:?}");
+    let (code, said) = refused(&["--ssl", "--sslcert=/no/such.pem", "--sslkey=b", "cat"]);
+    assert!(code == 3 && said.starts_with("Can't start server: ") && said.contains("/no/such.pem"), "{said}");
     assert_eq!(refused(&["--binary", "--passstderr", "cat"]).0, 1);
     for origin in ["--origin=*", "--origin=http://", "--origin=:80", "--origin=,"] {
         assert_eq!(refused(&[origin, "cat"]).0, 2, "{origin}");

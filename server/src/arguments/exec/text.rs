@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{super::flags::Given, Plan};
+use super::{super::flags::Given, Plan, Tls};
 use crate::boot::quoted;
 
 /// The most that `processes_max` takes: no limit.
@@ -15,7 +15,13 @@ const PING: (i64, i64) = (10, 3_600_000);
 /// The config. Errors: a line that says which flag is wrong.
 pub fn config(plan: &Plan, given: &Given) -> Result<String, String> {
     let mut out = String::new();
-    for listener in plan.listeners.iter().chain(&plan.redirects) {
+    for listener in &plan.listeners {
+        let _ = match plan.tls {
+            Some(_) => writeln!(out, "listen {{ {}, tls = true }}", quoted(listener)),
+            None => writeln!(out, "listen {}", quoted(listener)),
+        };
+    }
+    for listener in &plan.redirects {
         let _ = writeln!(out, "listen {}", quoted(listener));
     }
     let _ = writeln!(out, "log {{ format = \"{}\" }}", if plan.logs_access { "websocketd" } else { "none" });
@@ -28,8 +34,9 @@ pub fn config(plan: &Plan, given: &Given) -> Result<String, String> {
         true if hosts.contains(',') => format!("{{ {hosts} }}"),
         true => hosts.to_owned(),
         false => {
-            let port = if plan.port == 80 { String::new() } else { format!(":{}", plan.port) };
-            let target = quoted(&format!("http://{{hostname}}{port}/"));
+            let (scheme, usual) = if plan.tls.is_some() { ("https", 443) } else { ("http", 80) };
+            let port = if plan.port == usual { String::new() } else { format!(":{}", plan.port) };
+            let target = quoted(&format!("{scheme}://{{hostname}}{port}/"));
             let _ = writeln!(
                 out,
                 "site {{ \"*\", listen = {} }} {{ [\"/*\"] = redirect({target}, 301) }}",
@@ -43,8 +50,14 @@ pub fn config(plan: &Plan, given: &Given) -> Result<String, String> {
         chain.extend(fields(flag, only, given)?);
     }
     chain.push(handler(plan, given)?);
-    let _ = writeln!(out, "site {site} {{\n  [\"/*\"] = {{\n    {},\n  }},\n}}", chain.join(",\n    "));
+    let tls = plan.tls.as_ref().map_or(String::new(), certificate);
+    let _ = writeln!(out, "site {site} {{\n{tls}  [\"/*\"] = {{\n    {},\n  }},\n}}", chain.join(",\n    "));
     Ok(out)
+}
+
+fn certificate(tls: &Tls) -> String {
+    let ca = tls.ca.as_ref().map_or(String::new(), |ca| format!(", client_ca = {}", quoted(ca)));
+    format!("  tls = {{ cert = {}, key = {}{ca} }},\n", quoted(&tls.cert), quoted(&tls.key))
 }
 
 /// The filter that sets the fields of one flag; None: it was not given.

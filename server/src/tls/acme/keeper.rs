@@ -88,7 +88,7 @@ impl Rest {
 impl State {
     /// What is due first, and when.
     fn next(&self) -> Option<(Duration, Errand)> {
-        let (acme, folder) = self.source.as_ref()?;
+        let (acme, folder) = self.source.as_ref().filter(|_| self.is_reachable)?;
         let (id, order) = self.orders.iter().min_by_key(|(_, order)| order.due())?;
         let errand =
             Errand { id: id.clone(), names: Arc::clone(&order.names), acme: Arc::clone(acme), folder: folder.clone() };
@@ -96,14 +96,14 @@ impl State {
     }
 }
 
-/// Ready when a reload took the order away, or gave it to another authority.
+/// Ready when a reload took the order away, or gave it to another authority, or when it is time to end.
 async fn unwanted(shared: &Shared, errand: &Errand) {
     loop {
         let changed = shared.changed.notified();
         {
             let state = shared.lock();
             let is_same = state.source.as_ref().is_some_and(|(acme, _)| *acme == errand.acme);
-            if !is_same || !state.orders.contains_key(&errand.id) {
+            if !is_same || !state.is_reachable || !state.orders.contains_key(&errand.id) {
                 return;
             }
         }

@@ -61,6 +61,8 @@ struct State {
     first: Option<Box<str>>,
     /// The thread runs.
     is_kept: bool,
+    /// Whoever comes finds us, and no successor of ours: what is asked for challenges is asked here.
+    is_reachable: bool,
 }
 
 /// A certificate that is wanted, and maybe there.
@@ -140,6 +142,12 @@ impl Acme {
             keeper::start(Arc::clone(&self.0)).map_err(|e| format!("no thread for `acme`: {e}"))?;
         }
         Ok(())
+    }
+
+    /// Asks from now on, as the workers accept, or no more, as somebody else does. What is there is shown all the same.
+    pub fn set_reachable(&self, is_reachable: bool) {
+        self.0.lock().is_reachable = is_reachable;
+        self.0.changed.notify_one();
     }
 
     /// Of every certificate that is wanted.
