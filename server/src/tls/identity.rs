@@ -14,8 +14,8 @@ use rustls::{
 
 use super::{acme::Issued, files, stamps::Stamps};
 
-/// Tickets a full handshake ends with: a browser opens a second connection before it has another one.
-const TICKETS: usize = 2;
+/// Tickets a handshake ends with. Whoever resumes with one gets the next; each more would be sealed for nothing, mostly.
+const TICKETS: usize = 1;
 
 /// What one or more sites are opened with. It is swapped as a whole when its files change; open connections keep what they
 /// began with.
