@@ -26,7 +26,8 @@ use crate::{
 
 /// A body that is read from a stream as it is pulled.
 pub struct StreamBody {
-    stream: RecvStream,
+    /// None once it was dropped.
+    stream: Option<RecvStream>,
     chunk: Bytes,
     /// Bytes that were stated and not consumed yet; None: nothing was stated.
     left: Option<u64>,
@@ -40,6 +41,17 @@ pub struct StreamBody {
     deadline: Option<Instant>,
     fault: Option<Fault>,
     side: Side,
+}
+
+impl Drop for StreamBody {
+    /// What of a request nobody read is left to whoever ends its stream.
+    fn drop(&mut self) {
+        if let (Side::Request { slot, .. }, false, None) = (&self.side, self.ended, &self.fault)
+            && let Some(stream) = self.stream.take()
+        {
+            slot.unread.set(Some(Box::new(stream)));
+        }
+    }
 }
 
 /// Trailers about which the head has the last word.
@@ -91,7 +103,7 @@ impl StreamBody {
 
     fn new(stream: RecvStream, left: Option<u64>, timeout: Duration, side: Side) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             chunk: Bytes::new(),
             left,
             ended: false,
@@ -177,7 +189,7 @@ impl StreamBody {
             slot.bytes.set(slot.bytes.get() + n as u64);
         }
         // A stream that was reset needs no window.
-        let _ = self.stream.flow_control().release_capacity(n);
+        let _ = self.stream.as_mut().map(|stream| stream.flow_control().release_capacity(n));
     }
 
     /// Ready with true when there is a chunk, with false at the clean end. A fault stays.
@@ -204,7 +216,8 @@ impl StreamBody {
                 return Poll::Ready(Ok(false));
             }
             self.tell_to_go_on()?;
-            match self.stream.poll_data(cx) {
+            let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
+            match stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.deadline = None;
                     self.keep(chunk)?;
@@ -232,7 +245,8 @@ impl StreamBody {
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let trailers = match self.stream.poll_trailers(cx) {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let trailers = match stream.poll_trailers(cx) {
             Poll::Ready(Ok(trailers)) => trailers,
             Poll::Ready(Err(e)) => return Poll::Ready(Err(self.broken(&e))),
             Poll::Pending => return self.poll_deadline(cx).map_ok(|_| ()),

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use h2::RecvStream;
 use http::{HeaderMap, HeaderName};
 use rsp_core::{
     balance::InFlight,
@@ -69,6 +70,8 @@ pub struct Slot {
     pub done: Cell<bool>,
     /// Bytes of the body that were taken.
     pub bytes: Cell<u64>,
+    /// A stream of HTTP/2 whose body nobody read to its end.
+    pub unread: Cell<Option<Box<RecvStream>>>,
 }
 
 /// What an upstream connection is held with while its response is read.

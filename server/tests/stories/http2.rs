@@ -226,6 +226,18 @@ fn an_answer_before_the_end_of_its_upload_is_whole_and_then_the_upload_is_stoppe
 }
 
 #[test]
+fn an_upload_that_ends_soon_behind_its_answer_is_not_stopped() {
+    let rsp = front("", "reply(200, \"enough\")").start();
+    let mut client = Http2::connect(&rsp.address(), &[]);
+    client.frame(kind::HEADERS, END_HEADERS, 1, &post("/", &[])).unwrap();
+    client.wait_for(|frame| frame.kind == kind::DATA && frame.flags & END == END);
+    client.frame(kind::DATA, END, 1, b"the rest").unwrap();
+    client.get(3, "/");
+    let next = client.wait_for(|frame| frame.kind == kind::RST_STREAM || frame.kind == kind::HEADERS);
+    assert_eq!((next.kind, next.stream), (kind::HEADERS, 3));
+}
+
+#[test]
 fn limits_of_a_request_answer_on_its_stream_and_the_connection_goes_on() {
     let origin = Origin::echoing();
     let limits = "limits { head = \"2KiB\", headers = 20, uri = 200, body = 1000 }";

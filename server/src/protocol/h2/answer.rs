@@ -1,6 +1,6 @@
 //! Writes an answer into its stream, or lets the stream be taken over.
 
-use std::{future::poll_fn, io, task::Poll};
+use std::{future::poll_fn, io, task::Poll, time::Duration};
 
 use h2::Reason;
 use http::{Method, StatusCode, header};
@@ -18,6 +18,9 @@ use crate::{
     protocol::request::on_the_wire,
     stream::{self, Buffer, Http2},
 };
+
+/// How long a stream takes what its client still sends behind a complete answer.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Writes an answer.
 pub(super) async fn send(stream: Stream, answer: Answer) {
@@ -56,6 +59,7 @@ pub(super) async fn send(stream: Stream, answer: Answer) {
             ticket.read(taken(&stream));
             stream.open.0.traffic.answered();
             ticket.finish(status, 0);
+            linger(&stream).await;
         }
     }
 }
@@ -70,12 +74,7 @@ fn taken(stream: &Stream) -> u64 {
     stream.slot.as_ref().map_or(0, |slot| slot.bytes.take())
 }
 
-async fn send_body(
-    stream: Stream,
-    body: Body,
-    write_timeout: std::time::Duration,
-    (mut ticket, status): (Ticket, StatusCode),
-) {
+async fn send_body(stream: Stream, body: Body, write_timeout: Duration, (mut ticket, status): (Ticket, StatusCode)) {
     let Some(sink) = stream.wire.on_stream(Http2::take_body).flatten() else {
         let gone = SendFault::Sink(io::ErrorKind::ConnectionReset.into());
         return cut(&stream, gone, (ticket, status, 0));
@@ -88,6 +87,7 @@ async fn send_body(
         Ok(()) => {
             stream.open.0.traffic.answered();
             ticket.finish(status, bytes);
+            linger(&stream).await;
         }
         Err(fault) => {
             let (body, mut sink) = sender.into_parts();
@@ -98,6 +98,14 @@ async fn send_body(
             cut(&stream, fault, (ticket, status, bytes));
         }
     }
+}
+
+/// Waits for the end of a request that was answered before, as far as the window lets it come: there are clients that take the
+/// reset of its stream for a failure of the answer (RFC 9113 §8.1 asks them not to).
+async fn linger(stream: &Stream) {
+    let Some(mut unread) = stream.slot.as_ref().and_then(|slot| slot.unread.take()) else { return };
+    // What they are is no matter, and no window is opened for more.
+    let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = unread.data().await {} }).await;
 }
 
 /// What a client is told of an answer that broke off, so that it never takes it for a whole one (RFC 9113 §7).
@@ -127,12 +135,7 @@ fn cut(stream: &Stream, e: SendFault, (mut ticket, status, bytes): (Ticket, Stat
 }
 
 /// Lets the stream be taken over, by a task that does not pay for the state of a request's.
-fn hand_over(
-    stream: Stream,
-    takeover: Takeover,
-    write_timeout: std::time::Duration,
-    (ticket, status): (Ticket, StatusCode),
-) {
+fn hand_over(stream: Stream, takeover: Takeover, write_timeout: Duration, (ticket, status): (Ticket, StatusCode)) {
     let Stream { open, wire, .. } = stream;
     match takeover {
         Takeover::Tunnel(tunnel) => {
