@@ -24,7 +24,7 @@ pub(super) async fn send(stream: Stream, answer: Answer) {
     let Answer { mut response, mut ticket, write_timeout } = answer;
     if promises_a_tunnel(&response, &stream.method) {
         let fault = Fault::new(Kind::MethodNotAllowed, "a WebSocket was asked for, and the answer is none");
-        response = Box::new(Response::new(fault.kind.status(), Body::Empty));
+        *response = Response::new(fault.kind.status(), Body::Empty);
         ticket.failed(fault);
     }
     let mut body = std::mem::replace(&mut response.body, Body::Empty);
