@@ -3,7 +3,14 @@
 //! **Invariant:** a connection that is no request yet has the time of a head for its handshake, counts as open, and ends
 //! with the worker; whoever is turned away is told why as long as it listens.
 
-use std::{fmt::Display, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rsp_core::frame::{
     client_hello::{Alert, ClientHello, NotTls},
@@ -164,19 +171,29 @@ async fn open(
         let _ = timeout_at(Instant::now() + LINGER, poll_fn(|cx| secure.poll_discard(cx))).await;
         return None;
     }
-    let subject = match secure.peer_certificates().first() {
-        None => None,
-        Some(certificate) => match tls::subject(certificate) {
-            Some(subject) => Some(subject),
-            None => {
-                ended(Handshake::ClientCertificate, "a subject that is too long", origin, worker);
-                return None;
-            }
-        },
+    let subject = match shown_subject(&secure) {
+        Ok(subject) => subject,
+        Err(why) => {
+            ended(Handshake::ClientCertificate, why, origin, worker);
+            // A ticket that waits to be written would only bring the client back.
+            secure.reset_on_close();
+            return None;
+        }
     };
     let security = Security { server_name: hello.server_name, subject, site: Some(opening.site), ..secure.security() };
     worker.metrics.handshakes.ended(Handshake::done(security.version, secure.resumed()));
     Some(Wire::secured(Socket::Tls(secure), peer, local, security))
+}
+
+/// Whose certificate the client has shown, now or at the beginning of the session that it resumes; None: it showed none.
+fn shown_subject(secure: &Secure) -> Result<Option<Box<str>>, &'static str> {
+    let chain = secure.peer_certificates();
+    let Some(first) = chain.first() else { return Ok(None) };
+    // The library looks at a certificate when it is shown, and tickets would make that last for ever.
+    if secure.resumed() && tls::has_expired(chain, SystemTime::now()) {
+        return Err("the certificate that its session began with has expired");
+    }
+    tls::subject(first).map(Some).ok_or("a subject that is too long")
 }
 
 async fn shake_hands(secure: &mut Secure, guard: &Guard, mut until: Instant) -> io::Result<()> {
