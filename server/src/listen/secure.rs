@@ -41,12 +41,11 @@ const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 /// How long the client has to take an alert before the close.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Opens a connection, or lets it go on unopened, or turns it away.
-pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit) {
+/// Opens a connection, or lets it go on unopened, or turns it away; `until` is its time, if that has begun before.
+pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit, until: Option<Instant>) {
     let guard = worker.drain.guard();
-    let within = worker.current().snapshot.config.limits.head_timeout;
-    let until = Instant::now() + within;
-    let hello = match hello(&wire, &guard, within).await {
+    let until = until.unwrap_or_else(|| Instant::now() + worker.current().snapshot.config.limits.head_timeout);
+    let hello = match hello(&wire, &guard, until).await {
         Ok(hello) => hello,
         Err(no) => return turn_away(&wire, no, &origin, &worker).await,
     };
