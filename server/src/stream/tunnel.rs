@@ -15,8 +15,12 @@ use super::{Buffer, Pipe, Timer, Wire};
 /// for less a pipe costs as much as the copy.
 const COPY: usize = 16 << 10;
 
-/// Less than this at once is copied again: a pipe may have pages of it pinned, and the next one may be a message, too.
+/// Less than this at once is a message, or the end of something long.
 const KERNEL_MIN: usize = 4 << 10;
+
+/// So many messages in a row are copied again: a pipe pins pages for the few bytes of each. Behind one alone the next long
+/// thing may come, whose beginning would be copied.
+const MESSAGES: u8 = 8;
 
 /// What a direction may have in a pipe, as a multiple of its buffer: nothing is allocated for it, and each wake-up and
 /// acknowledgement costs the same for a quarter of it.
@@ -86,6 +90,8 @@ impl Drop for Cut<'_> {
 
 struct Direction {
     way: Way,
+    /// Moved in the kernel since something long.
+    messages: u8,
     buffer: Option<Buffer>,
     pipe: Option<Pipe>,
     capacity: usize,
@@ -106,7 +112,7 @@ enum Way {
 impl Direction {
     fn new(buffer: Buffer, capacity: usize, is_plain: bool) -> Self {
         let way = if is_plain { Way::Copy } else { Way::Buffer };
-        Self { way, buffer: Some(buffer), pipe: None, capacity, moved: 0, ended: false }
+        Self { way, messages: 0, buffer: Some(buffer), pipe: None, capacity, moved: 0, ended: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, from: &Wire, to: &Wire) -> Poll<io::Result<()>> {
@@ -202,8 +208,9 @@ impl Direction {
                 Poll::Ready(Ok(None))
             }
             Ok(n) => {
-                if n < KERNEL_MIN {
-                    self.way = Way::Copy;
+                self.messages = if n < KERNEL_MIN { self.messages + 1 } else { 0 };
+                if self.messages >= MESSAGES {
+                    (self.way, self.messages) = (Way::Copy, 0);
                 }
                 Poll::Ready(Ok(Some(n)))
             }

@@ -23,8 +23,9 @@ const CANCEL: u32 = 8;
 const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
+/// Who passes connections on is not left alone for what one of them did.
 fn hello(statements: &str) -> Rsp {
-    front(statements, "reply(200, \"hello\")").start()
+    front(&format!("trust \"127.0.0.1\"\n{statements}"), "reply(200, \"hello\")").start()
 }
 
 fn asked(more: &[(&str, &str)]) -> Vec<u8> {
@@ -283,7 +284,7 @@ fn no_more_streams_are_open_at_once_than_were_offered() {
 #[test]
 fn streams_that_are_opened_and_reset_end_with_calm() {
     let origin = Origin::start(|_| Answer::never());
-    let rsp = proxy("", &origin);
+    let rsp = proxy("trust \"127.0.0.1\"", &origin);
     let reset = |n: u32| {
         let stream = 2 * n + 1;
         let head = encoded(kind::HEADERS, END | END_HEADERS, stream, &get("/"));
@@ -311,4 +312,24 @@ fn streams_that_are_opened_and_reset_end_with_calm() {
     }
     assert_eq!(ended.and_then(|frame| frame.error()), Some(ENHANCE_YOUR_CALM));
     testkit::eventually(SOON, || origin.connections_open() == 0);
+}
+
+#[test]
+fn who_was_told_to_calm_down_is_left_alone_for_a_moment_and_then_served_again() {
+    let rsp = front("", "reply(200, \"hello\")").start();
+    let mut client = Http2::connect(&rsp.address(), &[]);
+    // The end of it is not taken any more.
+    let _ = client.send(&encoded(kind::PING, 0, 0, &[0; 8]).repeat(5000));
+    assert!(
+        client.try_wait_for(|frame| frame.kind == kind::GOAWAY && frame.error() == Some(ENHANCE_YOUR_CALM)).is_some()
+    );
+    let mut again = Http2::silent(&rsp.address());
+    let _ = again.send(&[PREFACE, &encoded(kind::SETTINGS, 0, 0, b"")].concat());
+    assert_eq!(again.try_wait_for(|_| true), None, "closed unread");
+    testkit::eventually(SOON, || {
+        let mut later = Http2::silent(&rsp.address());
+        let head = encoded(kind::HEADERS, END | END_HEADERS, 1, &get("/"));
+        let all = [PREFACE, &encoded(kind::SETTINGS, 0, 0, b""), &head].concat();
+        later.send(&all).is_ok() && later.try_wait_for(|frame| frame.kind == kind::HEADERS).is_some()
+    });
 }

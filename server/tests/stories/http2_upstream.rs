@@ -211,7 +211,7 @@ fn a_body_that_is_shorter_than_its_length_is_a_cut() {
 
 #[test]
 fn a_client_that_goes_away_cancels_its_stream_only() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     let server = Server::start(move |count, _, mut answer| {
         let tell = tell.clone();
         async move {

@@ -71,6 +71,7 @@ mod tls_clients;
 mod tls_guide;
 mod tls_hostile;
 mod tls_interop;
+mod tls_streams;
 mod tls_upstream;
 mod tls_websocketd;
 mod tunnel;

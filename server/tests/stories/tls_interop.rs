@@ -242,3 +242,41 @@ fn what_is_passed_through_is_opened_by_haproxy_which_learns_the_client() {
         assert_eq!(output.text(), "opened by haproxy for 127.0.0.9, localhost\n", "{}", output.stderr);
     }
 }
+
+#[test]
+fn nginx_and_haproxy_are_asked_by_tls_with_and_without_http_2() {
+    let certificates = Certificates::new();
+    let nginx = Nginx::start(&format!(
+        "server {{ listen 127.0.0.1:$PORT ssl http2; ssl_protocols TLSv1.2 TLSv1.3; \
+         ssl_certificate {}; ssl_certificate_key {}; \
+         location / {{ return 200 \"nginx $server_protocol $ssl_protocol $ssl_server_name\\n\"; }} }}",
+        certificates.text("site.pem"),
+        certificates.text("site.key"),
+    ));
+    let haproxy = Haproxy::start(&format!(
+        "frontend back\n  mode http\n  bind 127.0.0.1:$PORT ssl crt {} alpn h2,http/1.1\n  \
+         http-request return status 200 content-type text/plain lf-string \"haproxy %HV %[ssl_fc_protocol] %[ssl_fc_sni]\\n\"\n",
+        certificates.both()
+    ));
+    let port = |address: String| address.rsplit_once(':').unwrap().1.to_owned();
+    let rsp = secured(
+        &certificates,
+        "local function app(port, http2) return upstream { \"https://localhost:\" .. port, http2 = http2, tls = { ca = \"ca.pem\" } } end",
+        "[\"/nginx\"] = proxy(app(\"$NGINX\", false)), [\"/nginx/2\"] = proxy(app(\"$NGINX\", true)), \
+         [\"/haproxy\"] = proxy(app(\"$HAPROXY\", false)), [\"/haproxy/2\"] = proxy(app(\"$HAPROXY\", true))",
+    )
+    .set("NGINX", port(nginx.address()))
+    .set("HAPROXY", port(haproxy.address()))
+    .start();
+    let ca = certificates.text("ca.pem");
+    for (path, said) in [
+        ("/nginx", "nginx HTTP/1.1 TLSv1.3 localhost\n"),
+        ("/nginx/2", "nginx HTTP/2.0 TLSv1.3 localhost\n"),
+        ("/haproxy", "haproxy HTTP/1.1 TLSv1.3 localhost\n"),
+        ("/haproxy/2", "haproxy HTTP/2.0 TLSv1.3 localhost\n"),
+    ] {
+        for flag in ["--http2", "--http1.1"] {
+            assert_eq!(curl(&["--cacert", &ca, flag, &url(&rsp, path)]).text(), said, "{path} {flag}");
+        }
+    }
+}

@@ -103,7 +103,8 @@ pub fn request(
 
 /// `*` is for OPTIONS only, and all else begins with a slash (RFC 9113 §8.3.1).
 fn target(method: &Method, path: &str) -> Result<Target, Refusal> {
-    if !path.starts_with('/') && !(path == "*" && method == Method::OPTIONS) {
+    let is_of_the_server = path == "*" && method == Method::OPTIONS;
+    if !path.starts_with('/') && !is_of_the_server {
         return Err(Refusal::Malformed(":path is no path"));
     }
     Ok(Target::new(Bytes::copy_from_slice(path.as_bytes()))?)

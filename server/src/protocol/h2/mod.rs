@@ -4,6 +4,7 @@
 //! connection can make us hold and do is bounded, whatever its frames are.
 
 mod answer;
+mod calm;
 mod preface;
 mod request;
 mod traffic;
@@ -46,7 +47,7 @@ const RESET_REMEMBERED: Duration = Duration::from_secs(1);
 /// How long a drain waits for the next request of a connection that has none in work.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// How long a client that floods us is left unread after it was told: who comes back at once would be paid for it.
+/// How long a client that floods us is left unread after it was told, and its new connections are closed.
 const CALM: Duration = Duration::from_secs(1);
 
 /// What the tasks of one connection share.
@@ -88,11 +89,14 @@ impl Drop for Open {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(connection: Connection) {
+    if calm::is_left_alone(&connection) {
+        return connection.wire.reset_on_close();
+    }
     let current = connection.worker.current();
     let limits = current.snapshot.config.limits.clone();
     drop(current);
     let traffic = Rc::new(Traffic::new(Rc::clone(&connection.wire), limits.write_timeout));
-    let Some(h2) = handshake(&limits, &traffic).await else { return };
+    let Some(h2) = handshake(&connection, &limits, &traffic).await else { return };
     let shared = Rc::new(Shared {
         wires: Wires::of(&connection.wire),
         connection,
@@ -116,11 +120,18 @@ pub(super) async fn serve(connection: Connection) {
     if let Err(e) = ended {
         tracing::debug!("a connection of {:?} by HTTP/2 ends: {e}", shared.connection.wire.peer());
     }
+    if flooded {
+        calm::remember(&shared.connection);
+    }
     part(&shared.connection, flooded).await;
 }
 
-/// Exchanges the prefaces, within `head_timeout`.
-async fn handshake(limits: &Limits, traffic: &Rc<Traffic>) -> Option<h2::server::Connection<Io, Bytes>> {
+/// Exchanges the prefaces, within `head_timeout`; in a drain, within a second.
+async fn handshake(
+    connection: &Connection,
+    limits: &Limits,
+    traffic: &Rc<Traffic>,
+) -> Option<h2::server::Connection<Io, Bytes>> {
     let window = u32::try_from(limits.buffer).unwrap_or(u32::MAX).clamp(16 << 10, 16 << 20);
     let mut builder = h2::server::Builder::new();
     builder
@@ -143,7 +154,14 @@ async fn handshake(limits: &Limits, traffic: &Rc<Traffic>) -> Option<h2::server:
         }
         shaken.map(Result::ok)
     });
-    tokio::time::timeout(limits.head_timeout, both).await.ok().flatten()
+    let drained = async {
+        poll_fn(|cx| connection.guard.poll_begun(cx)).await;
+        tokio::time::sleep(LAST_REQUEST).await;
+    };
+    tokio::select! {
+        h2 = tokio::time::timeout(limits.head_timeout, both) => h2.ok().flatten(),
+        () = drained => None,
+    }
 }
 
 /// Drives one connection.
@@ -207,7 +225,12 @@ impl Driver {
                     self.served += 1;
                     request::begin(&self.shared, asked, answer);
                 }
-                Some(Err(e)) => return Poll::Ready(Err(io::Error::other(e))),
+                Some(Err(e)) => {
+                    if e.is_library() && e.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                        self.end = End::Flood;
+                    }
+                    return Poll::Ready(Err(io::Error::other(e)));
+                }
                 None => return Poll::Ready(Ok(())),
             }
         }
@@ -259,6 +282,9 @@ impl Driver {
     }
 
     fn end(&mut self, end: End, reason: Reason) {
+        if end == End::Flood {
+            calm::remember(&self.shared.connection);
+        }
         self.end = end;
         self.shared.idle_since.set(Instant::now());
         self.h2.abrupt_shutdown(reason);

@@ -304,6 +304,7 @@ impl Secure {
         let waiting = self.unflushed();
         let held = loop {
             match self.end.step(&mut self.buffers, task) {
+                Step::Again if self.has_read_all(task) => break false,
                 Step::Again => {}
                 Step::Plaintext => break true,
                 Step::PeerClosed => {
@@ -319,6 +320,12 @@ impl Secure {
         };
         self.corked |= waiting == 0 && self.unflushed() > 0;
         held
+    }
+
+    /// Whether a read took the last of what came, so that a step more would find nothing.
+    fn has_read_all(&self, task: &Task<'_>) -> bool {
+        let Task::Read { filled, .. } = task else { return false };
+        **filled > 0 && self.buffers.incoming.is_none() && !self.end.state().wants_write()
     }
 
     fn announce_end(&mut self) {
