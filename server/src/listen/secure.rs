@@ -167,7 +167,12 @@ async fn open(
     };
     if let Err(e) = shake_hands(&mut secure, guard, until).await {
         ended(kind_of(&e), &e, origin, worker);
-        let _ = timeout_at(Instant::now() + LINGER, poll_fn(|cx| secure.poll_discard(cx))).await;
+        let (mut left, until) = (LINGER_BYTES, Instant::now() + LINGER);
+        while let Ok(n @ 1..) = timeout_at(until, poll_fn(|cx| secure.poll_discard(cx))).await
+            && n < left
+        {
+            left -= n;
+        }
         return None;
     }
     let subject = match shown_subject(&secure) {

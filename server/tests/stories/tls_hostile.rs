@@ -174,3 +174,15 @@ fn a_header_of_the_proxy_protocol_and_a_handshake_have_one_time_together() {
     client.read_to_end();
     assert!(begun.elapsed() < Duration::from_millis(3300), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn what_comes_behind_a_failed_handshake_is_not_taken_without_end() {
+    let rsp = start("");
+    let mut client = rsp.client();
+    client.send(hello());
+    // A finish that is none.
+    client.send(b"\x16\x03\x03\0\x05xxxxx");
+    let sent = (0..10_000).take_while(|_| client.try_send([0x17; 1 << 16]).is_ok()).count();
+    // What the kernel has room for comes on top of what is let go.
+    assert!(sent < 400, "{sent} times 64 KiB");
+}
