@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use testkit::{Authority, Origin, Rsp};
+use testkit::{Authority, Origin, Rsp, Signed};
 
 const README: &str = include_str!("../../README.md");
 const INDEX: &str = include_str!("../../example/public/index.html");
@@ -43,8 +43,7 @@ fn the_links_of_readme_and_guide_lead_somewhere() {
 fn every_config_of_the_guide_is_right() {
     let pages = guide();
     assert!(pages.len() >= 6);
-    let authority = Authority::new();
-    let signed = authority.sign(&["example.com"]);
+    let certificates = certificates();
     for (page, text) in pages {
         let configs: Vec<_> = text.split("```lua\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!configs.is_empty(), "{} shows no config", page.display());
@@ -52,15 +51,23 @@ fn every_config_of_the_guide_is_right() {
             let builder = Rsp::command(&["check", "site.lua"]).file("site.lua", config);
             let builder = builder.environment("TOKEN_SECRET", "0123456789abcdef0123456789abcdef");
             let files = ["5xx.html", "public/index.html", "assets/app.css", "scripts/chat.py", "cgi-bin/hello.sh"];
-            let builder = ["example.com", "internal"].iter().fold(builder, |builder, name| {
-                builder.file(&format!("{name}.pem"), &signed.cert).file(&format!("{name}.key"), &signed.key)
-            });
-            let builder = builder.file("staff.pem", authority.pem());
-            let checked = files.iter().fold(builder, |builder, file| builder.file(file, "")).run();
+            let builder = files.iter().fold(builder, |builder, file| builder.file(file, ""));
+            let checked = certificates.iter().fold(builder, |builder, (file, pem)| builder.file(file, pem)).run();
             assert_eq!(checked.code, Some(0), "{}\n{}", page.display(), checked.stderr);
             assert_eq!(checked.stderr, "", "{}", page.display());
         }
     }
+}
+
+/// What the configs of the guide name as certificates, keys and authorities.
+fn certificates() -> Vec<(String, String)> {
+    let authority = Authority::new();
+    let mut files = vec![("staff.pem".to_owned(), authority.pem())];
+    for name in ["example.com", "internal"] {
+        let Signed { cert, key } = authority.sign(&[name]);
+        files.extend([(format!("{name}.pem"), cert), (format!("{name}.key"), key)]);
+    }
+    files
 }
 
 fn guide() -> Vec<(PathBuf, String)> {

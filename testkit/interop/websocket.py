@@ -64,5 +64,5 @@ try:
             obey(socket, json.loads(line))
 except InvalidStatus as refusal:
     tell(refused=refusal.response.status_code)
-except (OSError, EOFError, InvalidHandshake) as failure:
+except (OSError, EOFError, InvalidHandshake, ConnectionClosed) as failure:
     tell(failed=f"{type(failure).__name__}: {failure}")

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
+    filter::ParseError,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
@@ -17,7 +18,7 @@ use super::{standard_error::StandardError, timestamp};
 /// is unreadable.
 pub fn messages(otherwise: Option<&str>) {
     let wanted = std::env::var("RSP_LOG").unwrap_or_default();
-    let parsed = EnvFilter::try_new(if wanted.is_empty() { otherwise.unwrap_or("info") } else { &wanted });
+    let parsed = filter(if wanted.is_empty() { otherwise.unwrap_or("info") } else { &wanted });
     let unreadable = parsed.is_err();
     let filter = parsed.unwrap_or_else(|_| EnvFilter::new("info"));
     let started = tracing_subscriber::fmt()
@@ -31,6 +32,15 @@ pub fn messages(otherwise: Option<&str>) {
         .try_init();
     if unreadable && started.is_ok() {
         tracing::warn!("RSP_LOG is no filter: {wanted:?}; using \"info\"");
+    }
+}
+
+/// What is said; h2 tells of each client that breaks the rules of HTTP/2, so that clients could fill a log, and is heard only
+/// where it is named.
+fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
+    match directives.contains("h2=") {
+        true => EnvFilter::try_new(directives),
+        false => EnvFilter::try_new(format!("{directives},h2=off")),
     }
 }
 
@@ -89,7 +99,7 @@ mod tests {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new("info"))
+            .with_env_filter(filter("info").unwrap())
             .with_writer(move || writer.clone())
             .with_ansi(false)
             .event_format(Line)
@@ -97,6 +107,11 @@ mod tests {
         tracing::subscriber::with_default(subscriber, say);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_h2_says_of_clients_fills_no_log() {
+        assert_eq!(printed(|| tracing::warn!(target: "h2::proto::streams::recv", "too many resets")), "");
     }
 
     #[test]

@@ -331,6 +331,7 @@ fn a_drain_and_an_upgrade_keep_what_is_open() {
     let (mut newer, mut other) = begun(&rsp, &server, CHROMIUM);
     other.send("of the new");
     assert_eq!(newer.read_exactly(10), b"of the new");
-    drop((client, backend));
+    // Whichever of them took it: the old one accepts to its last moment.
+    drop((client, backend, newer, other));
     assert_eq!(rsp.wait_exit(SOON).code(), Some(0), "the last passage was its last work");
 }
