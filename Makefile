@@ -67,8 +67,8 @@ reference: ## write doc/reference.md, the manual pages, rsp.d.luau and doc/metri
 	UPDATE=1 cargo test --package rsp --locked the_reference_of
 
 fuzz: ## ten minutes a target; needs a nightly toolchain and cargo-fuzz
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=600 || exit 1; done
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do mkdir -p corpus/$$target && \
+		cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- -max_total_time=600 || exit 1; done
 
 clean: ## what was built, and what npm installed
 	cargo clean

@@ -15,6 +15,10 @@ const TOLD_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// How often an authority is asked for its window at most, and at least (RFC 9773 §4.3.2).
 const LOOK: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
 
+/// A new certificate stays this long at least, or an eighth of a short life, whatever its authority says: one that names
+/// a window in the past would be asked for the next one at once, and again.
+const STAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
 /// From when until when a certificate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
@@ -55,6 +59,12 @@ impl Validity {
         let Some(width) = window.end.checked_sub(window.start) else { return self.renew_at(seed) };
         let latest = self.until.saturating_sub(self.until.saturating_sub(self.from) / 10);
         (window.start + part(width, seed)).min(latest)
+    }
+
+    /// Before this it is not renewed, as it was got at `got`.
+    pub fn stays_until(self, got: Duration) -> Duration {
+        let life = self.until.saturating_sub(self.from);
+        got + (life / 8).clamp(STAY.0, STAY.1)
     }
 
     /// Whether it counts now.
@@ -123,6 +133,15 @@ mod tests {
     fn a_window_that_ends_before_it_starts_is_none() {
         let window = Window { start: NINETY.until, end: NINETY.from };
         assert_eq!(NINETY.renew_within(window, 7), NINETY.renew_at(7));
+    }
+
+    #[test]
+    fn a_new_certificate_stays_a_while() {
+        let got = NINETY.from + DAY;
+        assert_eq!(NINETY.stays_until(got), got + Duration::from_secs(3600));
+        let life = |seconds| Validity { from: NINETY.from, until: NINETY.from + Duration::from_secs(seconds) };
+        assert_eq!(life(16).stays_until(got), got + Duration::from_secs(2));
+        assert_eq!(life(0).stays_until(got), got + Duration::from_secs(1));
     }
 
     #[test]

@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn headers_with_fields_of_tls_and_of_the_senders_own_are_read() {
+        let of_tls = include_bytes!("../../../fuzz/seeds/proxy_protocol/v2-tls");
+        let (stated, length) = read(of_tls).unwrap().unwrap();
+        assert_eq!(stated, Stated { ends: ends("203.0.113.8:4711", "192.0.2.1:80"), is_tls: true });
+        assert_eq!(of_tls[length..], [0x16, 3, 1], "what follows is not the header's");
+        let own = include_bytes!("../../../fuzz/seeds/proxy_protocol/v2-local");
+        assert_eq!(read(own), Ok(Some((Stated { ends: None, is_tls: false }, own.len()))));
+    }
+
+    #[test]
     fn a_header_reads_as_it_was_written_and_every_beginning_of_it_waits_for_more() {
         for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
             for ends in [ends("192.0.2.1:51234", "192.0.2.2:443"), ends("[2001:db8::1]:1", "[2001:db8::2]:65535"), None]

@@ -87,7 +87,7 @@ fn digit(value: u8) -> u8 {
 /// # Errors
 /// Lengths that contradict each other, or a 101, which HTTP/2 has not (RFC 9113 §8.6).
 pub fn http2_response(
-    (status, mut headers): (StatusCode, HeaderMap),
+    (status, headers): (StatusCode, HeaderMap),
     method: &Method,
     is_over: bool,
 ) -> Result<ResponseHead, HeadError> {
@@ -95,10 +95,7 @@ pub fn http2_response(
         return Err(HeadError::Malformed("a 101 by HTTP/2"));
     }
     let content_length = length(&headers)?;
-    let foreign: Vec<HeaderName> = headers.keys().filter(|name| is_connection_field(name)).cloned().collect();
-    for name in foreign {
-        headers.remove(name);
-    }
+    let headers = http2_interim(headers);
     let is_bare = method == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -111,6 +108,15 @@ pub fn http2_response(
     };
     let version = Version::HTTP_2;
     Ok(ResponseHead { status, version, headers, framing, content_length, keep_alive: true, upgrade: None })
+}
+
+/// The fields of a 1xx answer by HTTP/2 that go on: whoever believed a length there would wait for content (RFC 9110 §8.6).
+pub fn http2_interim(mut headers: HeaderMap) -> HeaderMap {
+    let foreign: Vec<HeaderName> = headers.keys().filter(|name| is_connection_field(name)).cloned().collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    headers
 }
 
 fn length(headers: &HeaderMap) -> Result<Option<u64>, HeadError> {

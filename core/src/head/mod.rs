@@ -17,7 +17,7 @@ pub use address::client_ip;
 pub use client::{Clientward, client_framing, write_client_response};
 pub use cookie::{cookie, remove_cookie};
 pub use edit::edit;
-pub use http2::{as_extended_connect, http2_request, http2_response};
+pub use http2::{as_extended_connect, http2_interim, http2_request, http2_response};
 pub use question::write_question;
 pub use upstream::{Upstreamward, write_upstream_request};
 

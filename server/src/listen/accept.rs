@@ -15,6 +15,7 @@ use rustix::net::SocketFlags;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::oneshot,
+    time::Instant,
 };
 
 use super::{Share, introduction::introduced, passage, secure::secure};
@@ -103,12 +104,13 @@ fn welcome(socket: Socket, peer: Peer, origin: &Rc<Origin>, worker: &Rc<Worker>,
         let introduction = introduce((socket, peer), Rc::clone(origin), Rc::clone(worker), permit);
         tokio::task::spawn_local(introduction);
     } else {
-        begin(Wire::new(socket, peer), origin, worker, permit);
+        begin(Wire::new(socket, peer), origin, worker, permit, None);
     }
 }
 
-/// Goes on with a connection of which it is known whose it is.
-fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit) {
+/// Goes on with a connection of which it is known whose it is. Where that took a while, a handshake has the rest of its time
+/// only, until `until`.
+fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permit, until: Option<Instant>) {
     let most = worker.current().snapshot.config.limits.connections_per_client;
     if let (Peer::Ip(client), Some(most)) = (wire.peer(), most)
         && !permit.is_one_of(client.ip(), most)
@@ -120,7 +122,7 @@ fn begin(wire: Wire, origin: &Rc<Origin>, worker: &Rc<Worker>, mut permit: Permi
     if spec.tcp.is_some() {
         tokio::task::spawn_local(passage::tunnel(connection(wire, origin, worker, permit)));
     } else if spec.tls.is_some() {
-        tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit));
+        tokio::task::spawn_local(secure(wire, Rc::clone(origin), Rc::clone(worker), permit, until));
     } else {
         serve(wire, origin, worker, permit);
     }
@@ -143,12 +145,13 @@ async fn introduce((socket, peer): (Socket, Peer), origin: Rc<Origin>, worker: R
     let config = &current.snapshot.config;
     let (is_trusted, within) = (config.trust.contains(peer.ip()), config.limits.head_timeout);
     drop(current);
+    let until = Instant::now() + within;
     let wire = match is_trusted {
         true => introduced(socket, peer, within).await,
         false => Err("it is not in `trust`".to_owned()),
     };
     match wire {
-        Ok(wire) => begin(wire, &origin, &worker, permit),
+        Ok(wire) => begin(wire, &origin, &worker, permit, Some(until)),
         Err(why) => {
             origin.counts.refused.inc();
             tracing::debug!("{} closes a connection of {peer:?}: {why}", origin.address);

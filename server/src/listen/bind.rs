@@ -165,7 +165,9 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     if share {
         socket.set_reuse_port(true)?;
     }
-    // Accepted connections inherit these, which spares each one the system calls.
+    // Accepted connections inherit these, which spares each one the system calls. Urgent data stays where it was sent
+    // (RFC 6093 §6), so that looks and reads of it find the same bytes.
+    socket.set_out_of_band_inline(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.set_nonblocking(true)?;

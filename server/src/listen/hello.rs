@@ -53,26 +53,25 @@ impl fmt::Display for NoHello {
     }
 }
 
-/// Waits for a whole hello, `within` at most, and a moment in a drain.
+/// Waits for a whole hello, `until` then at most, and a moment in a drain.
 ///
 /// # Errors
 /// As [`NoHello`] says; the client may have to be told.
-pub async fn hello(wire: &Wire, guard: &Guard, within: Duration) -> Result<ClientHello, NoHello> {
-    let mut deadline = Instant::now() + within;
+pub async fn hello(wire: &Wire, guard: &Guard, until: Instant) -> Result<ClientHello, NoHello> {
     let mut looking = pin!(look(wire));
     let begun = timeout_at(
-        deadline,
+        until,
         poll_fn(|cx| match looking.as_mut().poll(cx) {
             Poll::Ready(looked) => Poll::Ready(Some(looked)),
             Poll::Pending => guard.poll_begun(cx).map(|()| None),
         }),
     );
-    match begun.await {
+    let until = match begun.await {
         Ok(Some(looked)) => return looked,
-        Ok(None) => deadline = deadline.min(Instant::now() + LAST_HELLO),
+        Ok(None) => until.min(Instant::now() + LAST_HELLO),
         Err(_) => return Err(NoHello::Late),
-    }
-    timeout_at(deadline, looking).await.unwrap_or(Err(NoHello::Late))
+    };
+    timeout_at(until, looking).await.unwrap_or(Err(NoHello::Late))
 }
 
 /// Looks at what has come whenever that may be enough.

@@ -69,6 +69,7 @@ fn go_on(connection: Connection, passage: &Arc<Passage>, dialled: Dialled, name:
     let silence = passage.spec.idle_timeout;
     let capacity = passage.limits.buffer;
     wire.probe_peer();
+    wire.keep_urgent();
     connection.wire.disarm();
     tokio::task::spawn_local(async move {
         let ends = ((&*connection.wire, Buffer::default()), (&*wire, Buffer::default()));

@@ -3,7 +3,14 @@
 //! **Invariant:** a connection that is no request yet has the time of a head for its handshake, counts as open, and ends
 //! with the worker; whoever is turned away is told why as long as it listens.
 
-use std::{fmt::Display, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::poll_fn,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rsp_core::frame::{
     client_hello::{Alert, ClientHello, NotTls},
@@ -34,12 +41,11 @@ const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 /// How long the client has to take an alert before the close.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Opens a connection, or lets it go on unopened, or turns it away.
-pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit) {
+/// Opens a connection, or lets it go on unopened, or turns it away; `until` is its time, if that has begun before.
+pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit, until: Option<Instant>) {
     let guard = worker.drain.guard();
-    let within = worker.current().snapshot.config.limits.head_timeout;
-    let until = Instant::now() + within;
-    let hello = match hello(&wire, &guard, within).await {
+    let until = until.unwrap_or_else(|| Instant::now() + worker.current().snapshot.config.limits.head_timeout);
+    let hello = match hello(&wire, &guard, until).await {
         Ok(hello) => hello,
         Err(no) => return turn_away(&wire, no, &origin, &worker).await,
     };
@@ -161,22 +167,37 @@ async fn open(
     };
     if let Err(e) = shake_hands(&mut secure, guard, until).await {
         ended(kind_of(&e), &e, origin, worker);
-        let _ = timeout_at(Instant::now() + LINGER, poll_fn(|cx| secure.poll_discard(cx))).await;
+        let (mut left, until) = (LINGER_BYTES, Instant::now() + LINGER);
+        while let Ok(n @ 1..) = timeout_at(until, poll_fn(|cx| secure.poll_discard(cx))).await
+            && n < left
+        {
+            left -= n;
+        }
         return None;
     }
-    let subject = match secure.peer_certificates().first() {
-        None => None,
-        Some(certificate) => match tls::subject(certificate) {
-            Some(subject) => Some(subject),
-            None => {
-                ended(Handshake::ClientCertificate, "a subject that is too long", origin, worker);
-                return None;
-            }
-        },
+    let subject = match shown_subject(&secure) {
+        Ok(subject) => subject,
+        Err(why) => {
+            ended(Handshake::ClientCertificate, why, origin, worker);
+            // A ticket that waits to be written would only bring the client back.
+            secure.reset_on_close();
+            return None;
+        }
     };
     let security = Security { server_name: hello.server_name, subject, site: Some(opening.site), ..secure.security() };
     worker.metrics.handshakes.ended(Handshake::done(security.version, secure.resumed()));
     Some(Wire::secured(Socket::Tls(secure), peer, local, security))
+}
+
+/// Whose certificate the client has shown, now or at the beginning of the session that it resumes; None: it showed none.
+fn shown_subject(secure: &Secure) -> Result<Option<Box<str>>, &'static str> {
+    let chain = secure.peer_certificates();
+    let Some(first) = chain.first() else { return Ok(None) };
+    // The library looks at a certificate when it is shown, and tickets would make that last for ever.
+    if secure.resumed() && tls::has_expired(chain, SystemTime::now()) {
+        return Err("the certificate that its session began with has expired");
+    }
+    tls::subject(first).map(Some).ok_or("a subject that is too long")
 }
 
 async fn shake_hands(secure: &mut Secure, guard: &Guard, mut until: Instant) -> io::Result<()> {

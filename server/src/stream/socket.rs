@@ -291,6 +291,14 @@ impl Socket {
         }
     }
 
+    /// From now on urgent data of TCP stays where it was sent (RFC 6093 §6), as on what was accepted.
+    pub fn keep_urgent(&self) {
+        if let Self::Tcp(stream) = self {
+            // Without it a byte is lost that hardly anybody sends.
+            let _ = socket2::SockRef::from(stream).set_out_of_band_inline(true);
+        }
+    }
+
     /// As [`Wire::watch`](super::Wire::watch) says.
     pub fn watch(&mut self, cx: &mut Context<'_>) -> Watched {
         match self {

@@ -202,6 +202,11 @@ impl Direction {
             _ => pipe.give_back(),
         }
         match ready!(filled) {
+            // An end, or urgent data, before which the kernel stops just so: who copies is told which.
+            Ok(0) => {
+                self.way = Way::Copy;
+                Poll::Ready(Ok(None))
+            }
             Ok(n) => {
                 self.messages = if n < KERNEL_MIN { self.messages + 1 } else { 0 };
                 if self.messages >= MESSAGES {

@@ -237,6 +237,11 @@ impl Wire {
         self.socket.borrow().probe_peer();
     }
 
+    /// As [`Socket::keep_urgent`] says.
+    pub fn keep_urgent(&self) {
+        self.socket.borrow().keep_urgent();
+    }
+
     /// Ends our direction; the other one stays open.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.socket.borrow_mut().shutdown_write()

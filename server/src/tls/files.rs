@@ -1,14 +1,16 @@
 //! Certificates, keys and authorities as they are in files, and in words what is wrong with them.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::Read,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use rsp_core::config::CertificateFiles;
+use rustix::fs::OFlags;
 use rustls::{
     RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -132,7 +134,12 @@ fn stapled(path: &Path) -> Result<Vec<u8>, String> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |e| format!("can't read {}: {e}", shown(path));
-    let file = File::open(path).map_err(failed)?;
+    // A pipe would be waited for, whoever writes into it.
+    let open = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let file = open.map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{} is no regular file", shown(path)));
+    }
     let mut bytes = Vec::new();
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > FILE_MAX {

@@ -6,8 +6,13 @@ use arc_swap::ArcSwapOption;
 use rsp_core::config::{Certificates, Terminate, TlsVersion};
 use rustls::{
     ServerConfig,
+    client::verify_server_name,
     crypto::{CryptoProvider, aws_lc_rs::Ticketer},
-    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier},
+    pki_types::ServerName,
+    server::{
+        ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+        WebPkiClientVerifier,
+    },
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -136,7 +141,7 @@ impl Identity {
     pub(super) fn read(&self) -> Result<(), String> {
         let now = Stamps::of(&self.terms);
         let read = self.certified().and_then(|certified| match certified {
-            Some(certified) => self.show(Arc::new(ByKey(certified))),
+            Some(certified) => self.show(Arc::new(ByClient(certified))),
             None => self.show(Arc::clone(&self.tools.issued) as _),
         });
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,13 +179,24 @@ fn is_named(suite: &rustls::SupportedCipherSuite, name: &str) -> bool {
     own == name || own.strip_prefix("TLS13_").is_some_and(|rest| name.strip_prefix("TLS_") == Some(rest))
 }
 
-/// The first certificate that the client can check, else the first: its alert says what is wrong.
+/// Of the certificates that the client can check, the first for the name that it asks for, else the first of them; the first
+/// of all if it can check none: its alert says what is wrong.
 #[derive(Debug)]
-struct ByKey(Vec<Arc<CertifiedKey>>);
+struct ByClient(Vec<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for ByKey {
+impl ResolvesServerCert for ByClient {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |one: &&Arc<CertifiedKey>| one.key.choose_scheme(hello.signature_schemes()).is_some();
-        self.0.iter().find(fits).or(self.0.first()).cloned()
+        let fitting = || self.0.iter().filter(fits);
+        let first = fitting().next().or(self.0.first())?;
+        let name = hello.server_name().filter(|_| self.0.len() > 1).and_then(|name| ServerName::try_from(name).ok());
+        let named = name.and_then(|name| fitting().find(|one| is_for(one, &name)));
+        named.or(Some(first)).cloned()
     }
+}
+
+/// Whether a client that asks for this name would take the certificate for its own.
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certified.end_entity_cert().and_then(ParsedCertificate::try_from);
+    parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
 }

@@ -16,5 +16,5 @@ pub use acme::Acme;
 pub use files::{check_authorities, check_files};
 pub use identities::Identities;
 pub use identity::Identity;
-pub use subject::subject;
+pub use subject::{has_expired, subject};
 pub use upstream::{Trust, Trusts, untrusted};

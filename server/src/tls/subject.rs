@@ -1,6 +1,9 @@
 //! The subject of a certificate in words: RFC 4514, in visible ASCII, so that it can stand in a field.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use x509_parser::{asn1_rs::Tag, parse_x509_certificate, x509::AttributeTypeAndValue};
 
@@ -40,6 +43,15 @@ pub fn subject(certificate: &[u8]) -> Option<Box<str>> {
         }
     }
     Some(text.into())
+}
+
+/// Whether one of these DER certificates has expired: a session that is resumed shows what was right when it began.
+pub fn has_expired<C: AsRef<[u8]>>(chain: &[C], now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or(i64::MAX);
+    chain.iter().any(|one| match parse_x509_certificate(one.as_ref()) {
+        Ok((_, certificate)) => certificate.validity().not_after.timestamp() < now,
+        Err(_) => true,
+    })
 }
 
 fn write_attribute(text: &mut String, attribute: &AttributeTypeAndValue<'_>) {

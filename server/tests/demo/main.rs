@@ -111,6 +111,7 @@ fn all_of_it_is_there_by_tls_too_in_a_browser_and_its_certificate_is_gone_at_the
     let plain = Chromium::visit(&demo.url("/"), &steps(include_str!("secured.js")));
     assert_eq!((plain.errors, &plain.value["link"]), (vec![], &serde_json::Value::from(url.as_str())));
     assert_eq!(plain.value["protocol"], "h2");
+    assert_eq!(plain.value["curl"], format!("curl --insecure {url}hello"));
     assert!(plain.value["answered"].as_u64().unwrap() > 3, "{}", plain.value);
     assert_eq!(plain.value["said"], "Hello! What is your name?");
     let config = demo.client().get("/demo/config").text();

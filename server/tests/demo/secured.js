@@ -5,6 +5,7 @@ await page.click("#secured a");
 await page.waitForFunction(() => Number(document.querySelector("#answered").textContent) > 3);
 const answered = Number(await page.textContent("#answered"));
 const protocol = await page.evaluate(() => performance.getEntriesByType("navigation")[0].nextHopProtocol);
+const curl = await page.textContent("#curl");
 const hidden = await page.isHidden("#secured");
 await page.screenshot({ path: "$PICTURES/demo-tls.png" });
 const said = await page.evaluate(() => new Promise((done, fail) => {
@@ -12,4 +13,4 @@ const said = await page.evaluate(() => new Promise((done, fail) => {
   socket.onmessage = ({ data }) => done(data);
   socket.onerror = () => fail(new Error("no WebSocket"));
 }));
-return { link, answered, protocol, hidden, said };
+return { link, answered, protocol, curl, hidden, said };

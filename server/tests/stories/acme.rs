@@ -219,6 +219,19 @@ fn an_authority_that_wants_a_renewal_gets_it() {
 }
 
 #[test]
+fn an_authority_that_always_wants_a_renewal_is_not_asked_without_end() {
+    let scene = Scene::of(AcmeAuthority::start());
+    // A window of long ago.
+    scene.authority.wants_renewal_within(Duration::ZERO, Duration::ZERO);
+    let rsp = scene.start();
+    scene.awaits(&rsp, "a.test");
+    eventually(SOON, || scene.authority.count("/renewal-info") >= 1);
+    let before = Instant::now();
+    eventually(SOON, || before.elapsed() > Duration::from_secs(3));
+    assert_eq!(scene.authority.count("/new-order"), 1, "{:?}", scene.authority.requests());
+}
+
+#[test]
 fn an_authority_that_is_away_at_the_start_is_tried_again() {
     let mut scene = Scene::of(AcmeAuthority::new());
     let rsp = scene.start();

@@ -54,6 +54,17 @@ fn an_upstream_sees_the_same_request_as_by_http_1() {
 }
 
 #[test]
+fn a_proxy_that_got_http_1_may_name_the_host_by_its_field() {
+    let origin = Origin::start(|_| Answer::ok(""));
+    let rsp = proxy("", &origin);
+    let mut client = Http2::connect(&rsp.address(), &[]);
+    let head = fields(&[(":method", "GET"), (":scheme", "https"), (":path", "/x"), ("host", "a.example:8443")]);
+    client.frame(kind::HEADERS, END | END_HEADERS, 1, &head).unwrap();
+    assert_eq!(client.status(1), 200);
+    assert_eq!(origin.received()[0].header("host"), Some("a.example:8443"));
+}
+
+#[test]
 fn http_1_is_served_beside_it() {
     let rsp = front("", "reply(200, \"hello\")").start();
     assert_eq!(curl(&["-s", &rsp.url("/")]).text(), "hello");

@@ -255,6 +255,8 @@ fn interim_answers_are_passed_on() {
         let mut hints = ok();
         *hints.status_mut() = StatusCode::EARLY_HINTS;
         hints.headers_mut().insert("link", HeaderValue::from_static("</a.css>"));
+        // Some clients would wait for that much.
+        hints.headers_mut().insert("content-length", HeaderValue::from_static("5"));
         answer.send_informational(hints).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         send_all(&mut answer, ok(), "hello").await;
@@ -264,6 +266,7 @@ fn interim_answers_are_passed_on() {
     assert_eq!(answer.text(), "hello");
     assert_eq!(answer.informational.len(), 1);
     assert_eq!(answer.informational[0].headers.get("link"), Some("</a.css>"));
+    assert_eq!(answer.informational[0].headers.get("content-length"), None);
 }
 
 #[test]
@@ -399,6 +402,16 @@ fn a_websocket_to_a_server_that_takes_none_is_a_502_that_says_so() {
     let Err(refused) = WebSocket::try_open(&rsp.address(), "/", "") else { panic!("it was opened") };
     assert_eq!(refused.status, 502);
     rsp.wait_for_line(SOON, |line| line.contains("it takes no WebSockets by HTTP/2"));
+}
+
+#[test]
+fn by_tls_a_server_that_takes_no_websockets_on_streams_is_asked_by_http_1() {
+    let (_nginx, rsp, _keys) = by_tls("http2");
+    let mut client = rsp.client();
+    assert_eq!(client.get("/").text(), "HTTP/2.0");
+    let Err(refused) = WebSocket::try_open(&rsp.address(), "/", "") else { panic!("nginx opened it") };
+    assert_eq!((refused.status, refused.text().as_str()), (200, "HTTP/1.1"));
+    assert_eq!(client.get("/").text(), "HTTP/2.0", "only the WebSocket has another connection");
 }
 
 #[test]

@@ -92,6 +92,16 @@ fn a_reset_of_its_stream_ends_the_tunnel_and_an_upstream_that_refuses_is_heard()
 }
 
 #[test]
+fn an_answer_that_is_no_websocket_never_opens_one() {
+    let origin = Origin::start(|_| Answer::ok("\u{81}\u{5}hello"));
+    let rsp = proxy("", &origin);
+    let (_, status) = open(&rsp, "/page");
+    assert_eq!(status, 405);
+    let (_, status) = open(&front("", "reply(200, \"hello\")").start(), "/");
+    assert_eq!(status, 405);
+}
+
+#[test]
 fn a_channel_and_a_program_talk_on_a_stream() {
     let rsp = front("", "channel { \"room\" }").start();
     let (mut client, status) = open(&rsp, "/");

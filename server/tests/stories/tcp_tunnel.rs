@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use testkit::{Client, End, Haproxy, Listener, Nginx, Pattern, Redis, Rsp, RspBuilder, Signal, curl, eventually};
+use testkit::{
+    Client, End, Haproxy, Listener, Nginx, Pattern, Redis, Rsp, RspBuilder, Signal, Socket, curl, eventually,
+};
 
 use super::SOON;
 
@@ -303,5 +305,29 @@ fn reloads_leave_open_tunnels_alone_and_send_new_ones_to_the_new_upstream() {
     for (client, backend) in [(&mut client, &mut backend), (&mut second, &mut other)] {
         client.send("ping");
         assert_eq!(backend.read_exactly(4), b"ping");
+    }
+}
+
+#[test]
+fn urgent_data_is_no_end_of_what_a_tunnel_moves() {
+    let server = Listener::start();
+    let rsp = tunnel("").set("APP", server.address()).start();
+    for towards_server in [true, false] {
+        let (client, backend) = ends(&rsp, &server);
+        let (mut writer, mut reader) = if towards_server { (client, backend) } else { (backend, client) };
+        let writing = std::thread::spawn(move || {
+            let Ok(Socket::Tcp(urgent)) = writer.socket().share() else { panic!("by TCP") };
+            for _ in 0..4 {
+                writer.send(vec![b'x'; 300_000]);
+                rustix::net::send(&urgent, b"!", rustix::net::SendFlags::OOB).unwrap();
+            }
+            writer.send(vec![b'x'; 300_000]);
+            writer.half_close();
+            writer
+        });
+        let (got, end) = reader.read_to_end();
+        assert_eq!((got.len(), end), (1_500_004, End::Closed), "towards the server: {towards_server}");
+        assert_eq!(got.iter().filter(|byte| **byte == b'!').count(), 4);
+        drop(writing.join().unwrap());
     }
 }

@@ -55,6 +55,37 @@ fn a_client_is_shown_the_certificate_that_it_can_check() {
 }
 
 #[test]
+fn of_several_certificates_a_client_is_shown_the_one_for_the_name_it_asks_for() {
+    let authority = Authority::new();
+    let config = "workers(1) listen { \"127.0.0.1:$PORT\", tls = true }\n\
+                  site { \"a.test\", \"b.test\", \"*.c.test\" } {\n  tls = {\n    \
+                    { cert = \"a.pem\", key = \"a.key\" }, { cert = \"b.pem\", key = \"b.key\" },\n    \
+                    { cert = \"c.pem\", key = \"c.key\" }, { cert = \"rsa.pem\", key = \"rsa.key\" },\n  },\n  \
+                    [\"/*\"] = reply(200, \"here\") }\n";
+    let [a, b, c] = ["a.test", "b.test", "*.c.test"].map(|name| authority.sign(&[name]));
+    let rsa = authority.sign_with(&["b.test"], KeyKind::Rsa, |_| {});
+    let files = [("a", &a), ("b", &b), ("c", &c), ("rsa", &rsa)];
+    let rsp = files
+        .iter()
+        .fold(Rsp::config(config), |builder, (name, signed)| {
+            builder.file(&format!("{name}.pem"), signed.cert.clone()).file(&format!("{name}.key"), signed.key.clone())
+        })
+        .start();
+    for (arguments, wanted) in [
+        (&["-servername", "a.test"][..], &a),
+        (&["-servername", "b.test"], &b),
+        (&["-servername", "x.c.test"], &c),
+        (&["-servername", "b.test", "-sigalgs", "RSA-PSS+SHA256"], &rsa),
+        // What is for nobody who asks is still what a client can check.
+        (&["-servername", "a.test", "-sigalgs", "RSA-PSS+SHA256"], &rsa),
+        (&["-noservername"], &a),
+    ] {
+        let got = s_client(&rsp, "a.test", arguments).text();
+        assert_eq!(openssl(&["x509", "-noout", "-serial"], got).text(), serial(wanted), "{arguments:?}");
+    }
+}
+
+#[test]
 fn versions_and_cipher_suites_that_are_not_wanted_get_an_alert() {
     let authority = Authority::new();
     let rsp = with(one(r#"{ cert = "a.pem", key = "a.key", min = "1.3" }"#), &authority, "a", &["a.test"]).start();

@@ -1,6 +1,8 @@
 //! Stories of certificates of clients: who is let in, and who is told whose they are.
 
-use testkit::{Authority, Client, KeyKind, Origin, Output, Rsp, Signed, openssl};
+use std::time::{Duration, SystemTime};
+
+use testkit::{Authority, Client, KeyKind, Origin, Output, Rsp, Signed, eventually, openssl};
 
 use super::{
     SOON,
@@ -146,4 +148,31 @@ fn a_session_of_before_lets_nobody_past_new_authorities() {
     rsp.wait_for_line(SOON, |line| line.contains("read anew"));
     let got = s_client(&rsp, "in.test", &resume);
     assert!(got.stderr.contains("alert decrypt error"), "{}\n{}", got.text(), got.stderr);
+}
+
+#[test]
+fn a_session_ends_with_the_certificate_that_it_began_with() {
+    let (authority, origin) = (Authority::new(), Origin::replying("x"));
+    let rsp = start(&authority, &origin);
+    let session = rsp.folder().join("session");
+    for version in ["-tls1_3", "-tls1_2"] {
+        let until = SystemTime::now() + Duration::from_secs(4);
+        let signed = authority.sign_with(&[], KeyKind::Ecdsa, |params| {
+            params.not_after = until.into();
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        let (cert, key) = signed.write(rsp.folder(), "client");
+        let own = [version, "-servername", "in.test", "-cert", cert.to_str().unwrap(), "-key", key.to_str().unwrap()];
+        let session = session.to_str().unwrap();
+        let get = |more: &[&str]| s_client(&rsp, "in.test", &[&own[..], more].concat());
+        assert!(get(&["-sess_out", session]).text().contains("HTTP/1.1 200 "));
+        let got = get(&["-sess_in", session, "-sess_out", session]).text();
+        assert!(got.contains("Reused, ") && got.contains("HTTP/1.1 200 "), "{got}");
+        eventually(SOON, || SystemTime::now() > until + Duration::from_secs(2));
+        let got = get(&["-sess_in", session]);
+        assert!(!got.text().contains("HTTP/1.1 "), "{version}: {}", got.text());
+        let got = get(&[]);
+        assert!(got.stderr.contains("alert certificate expired"), "{}", got.stderr);
+    }
+    assert_eq!(origin.received().len(), 4);
 }

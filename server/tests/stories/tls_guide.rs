@@ -74,21 +74,3 @@ fn the_commands_of_the_guide_say_what_stands_behind_them() {
         assert!(said.contains(wanted), "{command}\n{said}");
     }
 }
-
-#[test]
-fn the_configs_of_the_guide_are_right() {
-    let authority = testkit::Authority::new();
-    let site = authority.sign(&["example.com"]);
-    for config in blocks("lua") {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["example.com", "internal"] {
-            site.write(folder.path(), name);
-        }
-        std::fs::write(folder.path().join("staff.pem"), authority.pem()).unwrap();
-        let path = folder.path().join("site.lua");
-        std::fs::write(&path, config).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_rsp")).arg("check").arg(&path).output().unwrap();
-        assert!(output.status.success(), "{config}\n{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{config}");
-    }
-}

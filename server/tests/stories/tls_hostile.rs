@@ -1,6 +1,9 @@
 //! Stories of clients that do not get as far as a request: they are told why, cost little, and keep nobody waiting.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use testkit::{Authority, Client, End, Rsp, eventually};
@@ -154,4 +157,32 @@ fn who_goes_away_in_a_handshake_is_forgotten() {
     }
     eventually(SOON, || metric(&rsp, "rsp_tls_handshakes_total{result=\"gone\",version=\"\"}") == 100);
     assert!(is_served(&rsp));
+}
+
+#[test]
+fn a_header_of_the_proxy_protocol_and_a_handshake_have_one_time_together() {
+    let config = "workers(1) limits { head_timeout = \"2s\" } trust \"127.0.0.1\"\n\
+                  listen { \"127.0.0.1:$PORT\", tls = true, proxy_protocol = true }\n\
+                  site \"a.test\" { tls = { cert = \"a.pem\", key = \"a.key\" }, [\"/*\"] = reply(200, \"here\") }\n";
+    let rsp = with(Rsp::config(config), &Authority::new(), "a", &["a.test"]).start();
+    let mut client = rsp.client();
+    let begun = Instant::now();
+    client.send("PROXY TCP4 1.2.3.4 ");
+    eventually(SOON, || begun.elapsed() > Duration::from_millis(1500));
+    client.send("5.6.7.8 1 2\r\n");
+    client.send(&hello()[..50]);
+    client.read_to_end();
+    assert!(begun.elapsed() < Duration::from_millis(3300), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_comes_behind_a_failed_handshake_is_not_taken_without_end() {
+    let rsp = start("");
+    let mut client = rsp.client();
+    client.send(hello());
+    // A finish that is none.
+    client.send(b"\x16\x03\x03\0\x05xxxxx");
+    let sent = (0..10_000).take_while(|_| client.try_send([0x17; 1 << 16]).is_ok()).count();
+    // What the kernel has room for comes on top of what is let go.
+    assert!(sent < 400, "{sent} times 64 KiB");
 }

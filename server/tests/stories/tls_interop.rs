@@ -15,6 +15,7 @@ impl Certificates {
         authority.write(folder.path());
         authority.sign(&["localhost", "127.0.0.1"]).write(folder.path(), "site");
         authority.sign_with(&["localhost"], KeyKind::Rsa, |_| {}).write(folder.path(), "rsa");
+        authority.sign_client("front").write(folder.path(), "client");
         Self(folder)
     }
 
@@ -27,10 +28,11 @@ impl Certificates {
     }
 
     /// Certificate and key in one file, as HAProxy wants them.
-    fn both(&self) -> String {
-        let both = ["site.pem", "site.key"].map(|name| std::fs::read_to_string(self.path(name)).unwrap()).concat();
-        std::fs::write(self.path("both.pem"), both).unwrap();
-        self.text("both.pem")
+    fn both(&self, name: &str) -> String {
+        let read = |kind| std::fs::read_to_string(self.path(&format!("{name}.{kind}"))).unwrap();
+        let both = format!("{name}.both");
+        std::fs::write(self.path(&both), ["pem", "key"].map(read).concat()).unwrap();
+        self.text(&both)
     }
 }
 
@@ -228,7 +230,7 @@ fn what_is_passed_through_is_opened_by_haproxy_which_learns_the_client() {
     let haproxy = Haproxy::start(&format!(
         "frontend back\n  mode http\n  bind 127.0.0.1:$PORT accept-proxy ssl crt {} alpn h2,http/1.1\n  \
          http-request return status 200 content-type text/plain lf-string \"opened by haproxy for %[src], %[fc_pp_authority]\\n\"\n",
-        certificates.both()
+        certificates.both("site")
     ));
     let rsp = Rsp::config(
         "workers(1)\nlisten { \"127.0.0.1:$PORT\", tls = true }\n\
@@ -256,7 +258,7 @@ fn nginx_and_haproxy_are_asked_by_tls_with_and_without_http_2() {
     let haproxy = Haproxy::start(&format!(
         "frontend back\n  mode http\n  bind 127.0.0.1:$PORT ssl crt {} alpn h2,http/1.1\n  \
          http-request return status 200 content-type text/plain lf-string \"haproxy %HV %[ssl_fc_protocol] %[ssl_fc_sni]\\n\"\n",
-        certificates.both()
+        certificates.both("site")
     ));
     let port = |address: String| address.rsplit_once(':').unwrap().1.to_owned();
     let rsp = secured(
@@ -277,6 +279,38 @@ fn nginx_and_haproxy_are_asked_by_tls_with_and_without_http_2() {
     ] {
         for flag in ["--http2", "--http1.1"] {
             assert_eq!(curl(&["--cacert", &ca, flag, &url(&rsp, path)]).text(), said, "{path} {flag}");
+        }
+    }
+}
+
+#[test]
+fn nginx_and_haproxy_in_front_verify_rsp_and_show_who_they_are() {
+    let certificates = Certificates::new();
+    let own = "site \"localhost\" { tls = { cert = \"site.pem\", key = \"site.key\", client_ca = \"ca.pem\" },\n  \
+               [\"/*\"] = function(request) return reply(200, `{request.version} {request.tls.version} {request.tls.subject}\\n`) end }";
+    let app = secured(&certificates, own, "[\"/*\"] = reply(404)").start();
+    let (port, ca) = (app.port(), certificates.text("ca.pem"));
+    let (client, both) = (certificates.text("client"), certificates.both("client"));
+    let nginx = Nginx::start(&format!(
+        "server {{ listen 127.0.0.1:$PORT; location / {{ proxy_pass https://localhost:{port}; proxy_http_version 1.1; \
+         proxy_ssl_server_name on; proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_ssl_protocols TLSv1.2 TLSv1.3; \
+         proxy_ssl_certificate {client}.pem; proxy_ssl_certificate_key {client}.key; }} }}"
+    ));
+    let haproxy = |version: &str, alpn: &str| {
+        Haproxy::start(&format!(
+            "listen front\n  mode http\n  bind 127.0.0.1:$PORT\n  server rsp 127.0.0.1:{port} ssl verify required ca-file {ca} \
+             sni str(localhost) verifyhost localhost crt {both} alpn {alpn} {version}\n"
+        ))
+    };
+    let (by_1, by_2) = (haproxy("ssl-min-ver TLSv1.3", "http/1.1"), haproxy("ssl-max-ver TLSv1.2", "h2"));
+    for (address, said) in [
+        (nginx.address(), "1.1 1.3 CN=front\n"),
+        (by_1.address(), "1.1 1.3 CN=front\n"),
+        (by_2.address(), "2 1.2 CN=front\n"),
+    ] {
+        for _ in 0..3 {
+            let output = curl(&["-H", "Host: localhost", &format!("http://{address}/")]);
+            assert_eq!(output.text(), said, "{}", output.stderr);
         }
     }
 }

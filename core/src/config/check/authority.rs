@@ -143,7 +143,7 @@ fn is_server_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || (is_host_name(name) && !name.ends_with('.'))
 }
 
-/// `https`, or `http` on this machine, where nobody stands between.
+/// A URL of `https`: rsp speaks nothing else with authorities (RFC 8555 §6.1).
 fn is_directory(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -152,9 +152,8 @@ fn is_directory(url: &str) -> bool {
         None => authority.split(':').next().unwrap_or_default(),
     };
     let ip = host.parse::<IpAddr>().ok();
-    let is_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
     let legal = url.len() <= URL_MAX && url.bytes().all(|byte| byte.is_ascii_graphic());
-    legal && (ip.is_some() || is_host_name(host)) && (scheme == "https" || (scheme == "http" && is_here))
+    legal && (ip.is_some() || is_host_name(host)) && scheme == "https"
 }
 
 /// As much as an authority would refuse at once.

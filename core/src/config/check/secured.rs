@@ -2,7 +2,7 @@
 
 use super::{Checker, site::Around};
 use crate::config::{
-    checked::{Certificates, Challenge, Host, Listener, Site, SiteTls},
+    checked::{Certificates, Challenge, Host, Listener, Site, SiteTls, TlsVersion},
     diagnostic::Diagnostic,
     raw::{File, Key, Made, Span, Value},
     settings::Settings,
@@ -57,6 +57,17 @@ impl Checker<'_> {
             Some(SiteTls::Terminate(own)) if own.certificates == Certificates::Acme => {
                 self.asked.acme = true;
                 self.asked_for(hosts, around.has_acme, *asked);
+            }
+            Some(SiteTls::Terminate(own)) => {
+                let newest = |listener: &Listener| listener.tls.is_some_and(|tls| tls.min == TlsVersion::V13);
+                let found = answers().find(|(_, (listener, _))| newest(listener));
+                if let (Some((_, (listener, _))), true) =
+                    (found, own.ciphers.iter().all(|name| name.contains("_WITH_")))
+                    && !own.ciphers.is_empty()
+                {
+                    let (message, place) = ("none of the `ciphers` of this site is of TLS 1.3", &listener.address);
+                    self.reader.error(*asked, message, format!("`min` of `listen` {place} asks for it"));
+                }
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::config::{
     diagnostic::Diagnostic,
     nearest::nearest,
     options,
-    raw::{Made, Span, Table, Value},
+    raw::{Key, Made, Span, Table, Value},
     reader::{found, strings},
     settings::{Arguments, Setting, Settings},
     units,
@@ -20,7 +20,7 @@ const HSTS: Duration = Duration::from_secs(365 * 86_400);
 /// The longest that `hsts` says, as any duration.
 const HSTS_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
-/// Certificates of one site: one a kind of key, so a few.
+/// Certificates of one site: one a kind of key, or a few names.
 const CERTIFICATES_MAX: usize = 8;
 
 const CERTIFICATE: &str = "{ cert = \"site.pem\", key = \"site.key\" }";
@@ -50,6 +50,11 @@ impl Checker<'_> {
             Value::Table(table) => {
                 if let Some(item) = table.items.first() {
                     self.reader.error(item.span, "`tls` of `listen` takes options by name", "{ min = \"1.3\" }");
+                }
+                if let Some(entry) = table.entries.iter().find(|entry| entry.key == Key::Text("cert".into())) {
+                    let label = format!("site \"example.com\" {{ tls = {CERTIFICATE}, … }}");
+                    self.reader.error(entry.span, "a certificate belongs to a site, not to a listener", label);
+                    return None;
                 }
                 let own = self.reader.settings("tls", options::LISTEN_TLS, &table.entries);
                 Some(ListenTls { min: version(&own).unwrap_or_default() })
@@ -244,7 +249,8 @@ impl Checker<'_> {
         let check = self.context.certificate;
         let known = self.certificates.entry(files.clone()).or_insert_with(|| check(&files));
         if let Err(reason) = known.clone() {
-            let label = "a path is relative to the folder of the file that says it";
+            let is_missing = reason.starts_with("can't read");
+            let label = if is_missing { "a path is relative to the folder of the file that says it" } else { "" };
             self.reader.error(settings.span("cert", span), reason, label);
         }
         Some(files)

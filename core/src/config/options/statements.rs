@@ -103,8 +103,8 @@ pub(in crate::config) const SITE: Constructor = statement(
         Type::Other("a certificate", "Certificate | { Certificate } | \"acme\" | Passthrough"),
         NONE,
         "What becomes of TLS connections that ask for its hosts: `{ cert = …, key = … }` opens them, a list of those has \
-         keys of different kinds (ECDSA and RSA), `\"acme\"` asks the authority of `acme` for a certificate, and \
-         `passthrough(upstream)` opens nothing. Who asks for no name gets the site \"*\" or the listener's first, who asks for \
+         keys of different kinds (ECDSA and RSA) or several names, `\"acme\"` asks the authority of `acme` for a \
+         certificate, and `passthrough(upstream)` opens nothing. Who asks for no name gets the site \"*\" or the listener's first, who asks for \
          one that no site has an alert.",
     ),
     opt(
@@ -371,7 +371,8 @@ pub(in crate::config) const SITE_TLS: &[Opt] = &[
         "client_ca",
         Type::Path,
         NONE,
-        "A PEM file of authorities; clients need a certificate of one of them. Its subject is `request.tls.subject`.",
+        "A PEM file of authorities; clients need a certificate of one of them. Its subject is `request.tls.subject`, and \
+         upstreams get it as `X-SSL-Client-S-DN`.",
     ),
     opt(
         "min",

@@ -13,7 +13,7 @@ use super::request::Stream;
 use crate::{
     dispatch::{Answer, Ticket},
     error::{Fault, Kind},
-    message::{Body, Line, SendFault, StreamSender, Takeover, Tunnel},
+    message::{Body, Line, Response, SendFault, StreamSender, Takeover, Tunnel},
     observe::http_date,
     protocol::request::on_the_wire,
     stream::{self, Buffer, Http2},
@@ -25,6 +25,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Writes an answer.
 pub(super) async fn send(stream: Stream, answer: Answer) {
     let Answer { mut response, mut ticket, write_timeout } = answer;
+    if promises_a_tunnel(&response, &stream.method) {
+        let fault = Fault::new(Kind::MethodNotAllowed, "a WebSocket was asked for, and the answer is none");
+        *response = Response::new(fault.kind.status(), Body::Empty);
+        ticket.failed(fault);
+    }
     let mut body = std::mem::replace(&mut response.body, Body::Empty);
     let takeover = response.takeover.take();
     // Nothing is out yet, so the client can still be told.
@@ -62,6 +67,11 @@ pub(super) async fn send(stream: Stream, answer: Answer) {
             linger(&stream).await;
         }
     }
+}
+
+/// Whether a client would take content for what a WebSocket says: any 2xx to a CONNECT lets it begin (RFC 9110 §9.3.6).
+fn promises_a_tunnel(response: &Response, method: &Method) -> bool {
+    *method == Method::CONNECT && response.takeover.is_none() && response.status.is_success()
 }
 
 /// A stream that is taken over was asked for by CONNECT, and a 2xx says yes to that (RFC 8441 §5).

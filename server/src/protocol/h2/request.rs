@@ -40,11 +40,13 @@ pub(super) fn begin(shared: &Rc<Shared>, asked: http::Request<RecvStream>, mut a
     let connection = &shared.connection;
     let limits = connection.worker.current().snapshot.head_limits;
     let method = parts.method.clone();
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let head = http2::request(
         Asked {
             method: parts.method,
-            scheme: parts.uri.scheme_str(),
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            // Without an authority h2 looks at the scheme and drops it: proxies that got HTTP/1.1 name the host by its field.
+            scheme: if authority.is_some() { parts.uri.scheme_str() } else { Some(connection.wire.scheme()) },
+            authority,
             path: parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
             protocol: parts.extensions.get::<Protocol>().map(Protocol::as_str),
             headers: parts.headers,

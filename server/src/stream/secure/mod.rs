@@ -116,14 +116,10 @@ impl Secure {
         Poll::Ready(Err(failed))
     }
 
-    /// Throws away what arrives, undecrypted. Ready at the end or when the connection broke.
-    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Throws away what arrives, undecrypted: how much, or 0 at the end or when the connection broke.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut buffer = Buffer::take(RECORD);
-        loop {
-            if !matches!(ready!(self.socket.poll_read(cx, buffer.spare())), Ok(n) if n > 0) {
-                return Poll::Ready(());
-            }
-        }
+        self.socket.poll_read(cx, buffer.spare()).map(|read| read.unwrap_or_default())
     }
 
     /// What the handshake found out. rustls tells nobody the name that was asked for: who looked into the ClientHello

@@ -278,7 +278,7 @@ fn garbage_is_answered_by_an_alert_and_an_end() {
         theirs.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, [21, 3, 3, 0, 2, 2, 50], "decode_error");
         drop(theirs);
-        poll_fn(|cx| server.poll_discard(cx)).await;
+        assert_eq!(poll_fn(|cx| server.poll_discard(cx)).await, 0);
         assert!(holds_nothing(&server));
     });
 }

@@ -121,6 +121,9 @@ impl Trouble {
         let is_broken = refused.as_ref().is_some_and(|refused| refused.status.is_server_error());
         let failure = if is_away || is_broken { Failure::Unreachable } else { Failure::Refused };
         let why = match (&error, &refused) {
+            (Error::Api(problem), Some(refused)) if problem.detail.is_none() && problem.r#type.is_none() => {
+                refused.of.clone()
+            }
             (Error::Api(problem), _) => problem.to_string(),
             (Error::Json(_), Some(refused)) => refused.of.clone(),
             (Error::Json(_), None) => "the authority's answer is no JSON of RFC 8555".to_owned(),
@@ -189,6 +192,8 @@ fn told(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
+        // More than fit.
+        Err(_) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => Some(Duration::MAX),
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok(),
     }
 }
@@ -236,4 +241,28 @@ fn client(acme: &Acme) -> Result<Client<HttpsConnector<HttpConnector>, BodyWrapp
         .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_of_more_seconds_than_fit_is_one_without_end() {
+        let wait = |value: &str| {
+            let value = value.parse().unwrap_or_else(|e| panic!("{e}"));
+            told(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]))
+        };
+        assert_eq!(wait("99999999999999999999"), Some(Duration::MAX));
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!((wait("-7"), wait(""), wait("soon")), (None, None, None));
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_is_told_by_its_status() {
+        let refused = Refusal { status: StatusCode::SERVICE_UNAVAILABLE, of: "a: 503".to_owned(), told: None };
+        let empty: instant_acme::Problem = serde_json::from_str("{}").unwrap_or_else(|e| panic!("{e}"));
+        let trouble = Trouble::of(Error::Api(empty), &Mutex::new(Some(refused)));
+        assert_eq!(trouble.why, "a: 503");
+    }
 }

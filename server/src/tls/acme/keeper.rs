@@ -203,7 +203,7 @@ async fn renew(shared: &Shared, errand: &Errand, before: Option<&Certificate>, n
             if let Err(e) = errand.folder.save_certificate(&errand.id, pem.as_bytes()) {
                 tracing::error!("{}: the new certificate can't be kept: {e}", errand.folder.path().display());
             }
-            let notes = Notes::fresh(certificate.validity, seed());
+            let notes = Notes::new(certificate.validity, now(), seed());
             tracing::info!("a certificate for {} until {}", listed(&errand.names), date(certificate.validity.until));
             shared.keep(errand, Some(certificate), notes.clone());
             let newest = shared.lock().orders.get(&errand.id).and_then(|order| order.certificate.clone());
@@ -254,6 +254,7 @@ async fn looked(authority: &Authority, certificate: &Certificate, notes: Notes) 
             };
             let is_inside = (window.start..=window.end).contains(&notes.renew_at);
             let renew_at = if is_inside { notes.renew_at } else { validity.renew_within(window, seed()) };
+            let renew_at = renew_at.max(validity.stays_until(notes.got));
             Notes { renew_at, look_at: again(after), ..notes }
         }
         Err(Error::Unsupported(_)) => Notes { look_at: None, ..notes },

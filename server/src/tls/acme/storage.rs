@@ -36,6 +36,8 @@ pub(super) struct Folder(PathBuf);
 pub(super) struct Notes {
     /// The end of the certificate that the next two are about.
     pub until: Duration,
+    /// When it was got; 0 if that is not known.
+    pub got: Duration,
     /// When it is renewed.
     pub renew_at: Duration,
     /// When the authority is asked whether that should be sooner; None: it can't be asked.
@@ -166,7 +168,14 @@ impl Folder {
 impl Notes {
     /// For a certificate that nothing is known of yet.
     pub fn fresh(validity: Validity, seed: u64) -> Self {
-        Self { until: validity.until, renew_at: validity.renew_at(seed), look_at: None, trouble: None }
+        let renew_at = validity.renew_at(seed);
+        Self { until: validity.until, got: Duration::ZERO, renew_at, look_at: None, trouble: None }
+    }
+
+    /// The same for one that has just been got.
+    pub fn new(validity: Validity, now: Duration, seed: u64) -> Self {
+        let notes = Self::fresh(validity, seed);
+        Self { got: now, renew_at: notes.renew_at.max(validity.stays_until(now)), ..notes }
     }
 
     fn of(json: &Value) -> Self {
@@ -182,6 +191,7 @@ impl Notes {
         });
         Self {
             until: time(json, "until").unwrap_or_default(),
+            got: time(json, "got").unwrap_or_default(),
             renew_at: time(json, "renew_at").unwrap_or_default(),
             look_at: time(json, "look_at"),
             trouble,
@@ -201,6 +211,7 @@ impl Notes {
         });
         json!({
             "until": self.until.as_secs_f64(),
+            "got": self.got.as_secs_f64(),
             "renew_at": self.renew_at.as_secs_f64(),
             "look_at": self.look_at.map(|at| at.as_secs_f64()),
             "failed": failed,
@@ -243,6 +254,7 @@ mod tests {
         };
         let notes = Notes {
             until: Duration::from_secs(9),
+            got: Duration::from_secs(8),
             renew_at: Duration::from_secs(7),
             look_at: Some(Duration::from_secs(6)),
             trouble: Some(trouble),

@@ -81,3 +81,18 @@ fn an_expired_certificate_is_doubted_and_used_all_the_same() {
     let back_then = UNIX_EPOCH + std::time::Duration::from_secs(31 * 365 * 86_400 + 20 * 86_400);
     assert_eq!(doubts(&files, &certified, back_then), None);
 }
+
+#[test]
+fn nobody_waits_for_what_is_no_file() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let (cert, key) = authority.sign(&["a.example"]).write(folder.0.path(), "a");
+    let pipe = folder.0.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let said = Err(format!("{} is no regular file", pipe.display()));
+    let files = |cert: &PathBuf, key: &PathBuf, ocsp| CertificateFiles { cert: cert.clone(), key: key.clone(), ocsp };
+    assert_eq!(check_files(&files(&pipe, &key, None)), said);
+    assert_eq!(check_files(&files(&cert, &pipe, None)), said);
+    assert_eq!(check_files(&files(&cert, &key, Some(pipe.clone()))), said);
+    assert_eq!(check_authorities(&pipe), said);
+}

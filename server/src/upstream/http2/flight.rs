@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 use http::{Method, Request, uri::Scheme};
 use rsp_core::{
     frame::http1::{Framing, ResponseHead},
-    head::{http2_request, http2_response},
+    head::{http2_interim, http2_request, http2_response},
 };
 use tokio::time::Instant;
 
@@ -93,7 +93,8 @@ impl Flight {
         for _ in 0..INTERIMS_MAX {
             match poll_fn(|cx| self.poll_news(cx, outgoing)).await? {
                 News::Interim(interim) => {
-                    pass_on(outgoing, interim.status(), interim.headers()).await?;
+                    let (parts, ()) = interim.into_parts();
+                    pass_on(outgoing, parts.status, &http2_interim(parts.headers)).await?;
                     if self.deadline.is_some_and(|at| Instant::now() >= at) {
                         let cause = "interim answers only, and no response head in time";
                         return Err(Fault::new(Kind::UpstreamSlow, cause).into());
