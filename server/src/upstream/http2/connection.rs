@@ -103,9 +103,14 @@ impl Connection {
         !self.life.ended.get() && !matches!(ready, Poll::Ready(Err(_)))
     }
 
-    /// Whether one stream more is within what both sides allow.
-    pub fn has_room(&self) -> bool {
-        self.places.taken() < self.send.current_max_send_streams().min(STREAMS_MAX)
+    /// How many streams the peer allows; None: its settings are not here yet.
+    pub fn allowed(&self) -> Option<usize> {
+        self.life.is_settled.get().then(|| self.send.current_max_send_streams())
+    }
+
+    /// Whether one stream more is within what both sides allow; `otherwise` goes for a peer that has not said yet.
+    pub fn has_room(&self, otherwise: usize) -> bool {
+        self.places.taken() < self.allowed().unwrap_or(otherwise).min(STREAMS_MAX)
     }
 
     pub fn is_idle(&self) -> bool {

@@ -40,6 +40,8 @@ pub struct Lines {
     freed: Rc<Notify>,
     /// What the endpoint chose by ALPN the last time.
     speaks_http1: Cell<bool>,
+    /// How many streams it allowed the last time: until a new connection says it again, more might be refused.
+    allowed: Cell<usize>,
     sweeps_max: u32,
     /// How many there were at the last sweep, and the gauge that they were added to.
     counted: Cell<i64>,
@@ -73,6 +75,7 @@ impl Lines {
             waiting: RefCell::default(),
             freed: Rc::default(),
             speaks_http1: Cell::new(false),
+            allowed: Cell::new(usize::MAX),
             sweeps_max,
             counted: Cell::new(0),
             gauge,
@@ -132,7 +135,10 @@ impl Lines {
     fn with_room(&self) -> Option<Rc<Connection>> {
         let mut open = self.open.borrow_mut();
         open.retain(|connection| connection.is_open());
-        open.iter().find(|connection| connection.has_room()).cloned()
+        if let Some(allowed) = open.iter().find_map(|connection| connection.allowed()) {
+            self.allowed.set(allowed);
+        }
+        open.iter().find(|connection| connection.has_room(self.allowed.get())).cloned()
     }
 
     /// Lets go of what has been idle too long or was closed; whether nothing is left.
