@@ -35,7 +35,7 @@ check: ## what a reader can check without running anything
 needs: ## install what the tests need where it is missing
 	scripts/install-test-needs
 
-bench: build ## everything that is measured, within 30 minutes; writes all tables into bench/README.md
+bench: build ## everything that is measured, within 40 minutes; writes all tables into bench/README.md
 	scripts/install-test-needs bench
 	python3 bench/run.py --all
 
