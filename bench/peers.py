@@ -40,7 +40,8 @@ http {{
 }}
 """
 
-HAPROXY = """
+# What every HAProxy here begins with.
+HAPROXY_START = """
 global
   maxconn 12000
   no strict-limits
@@ -52,6 +53,9 @@ defaults
   timeout client 600s
   timeout server 600s
   timeout http-keep-alive 600s
+"""
+
+HAPROXY = HAPROXY_START + """\
 frontend front
   bind 127.0.0.1:{port} backlog 4096
   option forwardfor

@@ -51,18 +51,7 @@ stream {{
 }}
 """
 
-HAPROXY = """
-global
-  maxconn 12000
-  no strict-limits
-  nbthread 1
-  no log
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 600s
-  timeout server 600s
-  timeout http-keep-alive 600s
+HAPROXY = peers.HAPROXY_START + """\
 frontend front
   bind 127.0.0.1:{port} backlog 4096 ssl crt {pem} alpn h2,http/1.1
   option forwardfor

@@ -99,10 +99,7 @@ impl Ticket {
 
     /// For bytes that never became a request; `nowhere` stands for the site that they never named.
     pub(super) fn unknown(peer: Peer, nowhere: &Arc<SiteInfo>) -> Self {
-        let client = match peer {
-            Peer::Ip(address) => Some(address.ip()),
-            Peer::Unix => None,
-        };
+        let client = peer.ip();
         Self {
             id: RequestId::next(),
             received: Instant::now(),

@@ -25,11 +25,11 @@ use crate::{
     stream::{Buffer, Wire},
 };
 
-/// How long a drain waits for the rest of a hello.
-const LAST_HELLO: Duration = Duration::from_secs(1);
+/// How long a drain waits for the rest of a handshake, its hello counted.
+pub(super) const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// How long the client has to take its last words, and how much of its own is let go meanwhile.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 pub(super) const LINGER_BYTES: usize = 256 << 10;
 
 /// Why a client is not served.
@@ -68,7 +68,7 @@ pub async fn hello(wire: &Wire, guard: &Guard, until: Instant) -> Result<ClientH
     );
     let until = match begun.await {
         Ok(Some(looked)) => return looked,
-        Ok(None) => until.min(Instant::now() + LAST_HELLO),
+        Ok(None) => until.min(Instant::now() + LAST_HANDSHAKE),
         Err(_) => return Err(NoHello::Late),
     };
     timeout_at(until, looking).await.unwrap_or(Err(NoHello::Late))

@@ -3,14 +3,7 @@
 //! **Invariant:** a connection that is no request yet has the time of a head for its handshake, counts as open, and ends
 //! with the worker; whoever is turned away is told why as long as it listens.
 
-use std::{
-    fmt::Display,
-    future::poll_fn,
-    io,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Display, future::poll_fn, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use rsp_core::frame::{
     client_hello::{Alert, ClientHello, NotTls},
@@ -21,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     accept::{connection, serve},
-    hello::{LINGER_BYTES, NoHello, hello, let_go, part},
+    hello::{LAST_HANDSHAKE, LINGER, LINGER_BYTES, NoHello, hello, let_go, part},
     passage,
 };
 use crate::{
@@ -34,12 +27,6 @@ use crate::{
     stream::{Buffer, Secure, Security, Socket, Wire},
     tls,
 };
-
-/// How long a drain waits for a handshake.
-const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
-
-/// How long the client has to take an alert before the close.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Opens a connection, or lets it go on unopened, or turns it away; `until` is its time, if that has begun before.
 pub async fn secure(wire: Wire, origin: Rc<Origin>, worker: Rc<Worker>, permit: Permit, until: Option<Instant>) {

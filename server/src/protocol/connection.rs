@@ -4,11 +4,15 @@ use std::{
     cell::{Ref, RefCell},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use rsp_core::config::{Address, Listener};
 
 use crate::{dispatch::Worker, limit::Permit, observe::ListenerCounts, shutdown::Guard, stream::Wire};
+
+/// How long a drain waits for a request that may be on its way, where a connection has none in work.
+pub const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Where connections of one listener come from.
 pub struct Origin {

@@ -1,4 +1,4 @@
-//! A connection becomes requests, responses become bytes; a file for each protocol.
+//! A connection becomes requests, responses become bytes; a folder for each protocol.
 //!
 //! **Invariant:** answers leave in the order of their requests.
 //! **Invariant:** what follows a body whose end is not certain is never read as a request.

@@ -17,7 +17,7 @@ use crate::{
     dispatch::Worker,
     error::Kind,
     message::{Body, Client, Interim, Request, RequestId},
-    stream::{Peer, Wire},
+    stream::Wire,
 };
 
 /// 499 is a word of the log: a client that ended its direction inside its body reads a 400.
@@ -46,17 +46,11 @@ pub(super) fn request(
     let current = worker.current();
     let trust = &current.snapshot.config.trust;
     let peer = wire.peer();
-    let trusted = trust.contains(match peer {
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix => None,
-    });
-    let ip = match peer {
-        Peer::Ip(address) if trusted => {
-            Some(head::client_ip(address.ip(), &head.headers, |ip| trust.contains(Some(ip))))
-        }
-        Peer::Ip(address) => Some(address.ip()),
-        Peer::Unix if trusted => stated_client(&head, trust),
-        Peer::Unix => None,
+    let trusted = trust.contains(peer.ip());
+    let ip = match peer.ip() {
+        Some(ip) if trusted => Some(head::client_ip(ip, &head.headers, |ip| trust.contains(Some(ip)))),
+        None if trusted => stated_client(&head, trust),
+        untrusted => untrusted,
     };
     let wire = Rc::clone(wire);
     let (scheme, security) = (wire.scheme(), wire.security().cloned());

@@ -1,6 +1,6 @@
 //! What TLS connections are opened with: certificates, their reload, session tickets, and who a client's certificate is of.
 //!
-//! **Invariant:** a certificate and the key that is not its own are never shown; what is broken leaves what was there.
+//! **Invariant:** a certificate is never shown with a key that is not its own; files that are broken leave what was there.
 //! **Invariant:** a session of one site is resumed at no other that asks for a client's certificate, nor past a change of
 //! its authorities. Nothing of a key is in any message.
 

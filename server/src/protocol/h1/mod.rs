@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use self::answer::send;
 use super::{
     Connection,
+    connection::LAST_REQUEST,
     request::{kind_of, request},
 };
 use crate::{
@@ -30,9 +31,6 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_SILENCE: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 20;
-
-/// How long a drain waits for the first request of a connection that has sent nothing yet.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What becomes of the connection after one request.
 enum After {

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 pub(super) use self::preface::is_spoken;
 use self::traffic::{Io, Traffic};
-use super::Connection;
+use super::{Connection, connection::LAST_REQUEST};
 use crate::stream::{Timer, Wires};
 
 /// Requests of a connection at once: browsers ask for a hundred at most, and each may hold two times `buffer`.
@@ -43,9 +43,6 @@ const RESETS_OWN_MAX: usize = 256;
 
 /// What h2 remembers of streams that we reset: frames that are still on their way to one are no error for a while.
 const RESET_REMEMBERED: Duration = Duration::from_secs(1);
-
-/// How long a drain waits for the next request of a connection that has none in work.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// How long a client that floods us is left unread after it was told, and its new connections are closed.
 const CALM: Duration = Duration::from_secs(1);
